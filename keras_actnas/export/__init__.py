@@ -1,0 +1,19 @@
+"""Keras to TFLite: conversion, checks, and editing of a converted graph.
+
+Importing this package, and editing a .tflite with `TFLiteNetwork`, needs neither Keras nor TensorFlow.
+"""
+
+from keras_actnas.core.lazy import attach
+
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    {
+        "ConversionReport": "keras_actnas.export.checks",
+        "PRECISIONS": "keras_actnas.export.convert",
+        "SUPPORTED": "keras_actnas.export.activation_ops",
+        "TFLiteNetwork": "keras_actnas.export.network",
+        "check_conversion": "keras_actnas.export.checks",
+        "to_editable": "keras_actnas.export.convert",
+        "to_tflite": "keras_actnas.export.convert",
+    },
+)

@@ -1,0 +1,78 @@
+"""Reading and writing the object form of a .tflite file (a flatbuffer with identifier TFL3)."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import os
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from keras_actnas.core.errors import InputError, MissingDependencyError
+
+IDENTIFIER = b"TFL3"
+
+
+@functools.cache
+def schema() -> ModuleType:
+    """Returns the generated flatbuffer schema of TFLite, from whichever package here ships it."""
+    try:
+        return importlib.import_module("ai_edge_litert.schema_py_generated")
+    except ImportError:
+        pass
+    try:
+        return importlib.import_module("tensorflow.lite.python.schema_py_generated")
+    except ImportError as error:
+        raise MissingDependencyError("ai-edge-litert", "bench", "Reading .tflite files") from error
+
+
+def read_model(source: str | os.PathLike[str] | bytes) -> Any:
+    """Returns the `ModelT` object form of a .tflite file or of its bytes.
+
+    Raises:
+      InputError: The file is missing, truncated, or not a .tflite.
+    """
+    name = "the given bytes" if isinstance(source, bytes) else str(source)
+    try:
+        data = source if isinstance(source, bytes) else Path(source).read_bytes()
+    except OSError as error:
+        raise InputError(f"Expected a .tflite file. Received: {name} ({error.strerror}).") from error
+    if data[4:8] != IDENTIFIER:
+        raise InputError(
+            f"Expected a .tflite file (identifier TFL3). Received: {name}, {len(data)} bytes of something else."
+        )
+    try:
+        model = schema().ModelT.InitFromPackedBuf(bytearray(data), 0)
+        complete = bool(model.subgraphs and model.buffers and model.operatorCodes)
+    except Exception as error:  # The generated readers raise whatever the damage leads them to.
+        raise InputError(f"Expected a whole .tflite file. Received: {name}, truncated or damaged ({error}).") from error
+    if not complete:
+        raise InputError(f"Expected a .tflite file with a graph. Received: {name}, without one.")
+    return model
+
+
+def pack_model(model: Any) -> bytes:
+    """Returns the bytes of a .tflite file for a `ModelT`."""
+    import flatbuffers
+
+    # Started at about its final size, the builder need not grow (and copy) step by step.
+    size = sum(len(buffer.data) for buffer in model.buffers if buffer.data is not None)
+    builder = flatbuffers.Builder(size + (1 << 20))
+    builder.Finish(model.Pack(builder), file_identifier=IDENTIFIER)
+    return bytes(builder.Output())
+
+
+@functools.cache
+def operator_names() -> dict[int, str]:
+    """Returns builtin operator code -> name, such as 3 -> "CONV_2D"."""
+    return {code: name for name, code in vars(schema().BuiltinOperator).items() if isinstance(code, int)}
+
+
+def operator_name(model: Any, operator: Any) -> str:
+    """Returns the name of an operator of `model`: the builtin's, or the custom code (`FlexErf`)."""
+    code = model.operatorCodes[operator.opcodeIndex]
+    builtin = max(code.builtinCode, code.deprecatedBuiltinCode)
+    if builtin == schema().BuiltinOperator.CUSTOM:
+        return (code.customCode or b"CUSTOM").decode()
+    return operator_names()[builtin]
