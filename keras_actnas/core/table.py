@@ -52,6 +52,7 @@ class MetricTable:
       context: How the table came about: device, conditions, design, fit.
       covariance: Covariance of the deltas, shape (sites * activations, sites * activations), row-major; None when the
         errors are independent. A sum of deltas is often known better, or worse, than independent errors would say.
+      residual: Standard deviation of whole networks around the sum of their deltas: what does not add up.
     """
 
     metric: str
@@ -63,6 +64,7 @@ class MetricTable:
     standard_error: np.ndarray
     context: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     covariance: np.ndarray | None = None
+    residual: float = 0.0
 
     def __post_init__(self) -> None:
         shape = (len(self.reference), len(self.activations))
@@ -103,11 +105,13 @@ class MetricTable:
         cells = self.choices(assignment)
         value = self.reference_value.value + sum(self.delta[cell] for cell in cells)
         if self.covariance is None:
-            errors = np.array([self.standard_error[cell] for cell in cells])
-            return Estimate(float(value), float(np.sqrt(np.sum(errors**2))))
-        flat = [row * len(self.activations) + column for row, column in cells]
-        variance = self.covariance[np.ix_(flat, flat)].sum()
-        return Estimate(float(value), float(np.sqrt(max(variance, 0.0))))
+            variance = sum(self.standard_error[cell] ** 2 for cell in cells)
+        else:
+            flat = [row * len(self.activations) + column for row, column in cells]
+            variance = max(self.covariance[np.ix_(flat, flat)].sum(), 0.0)
+        if any(self.delta[cell] for cell in cells):
+            variance += self.residual**2
+        return Estimate(float(value), float(np.sqrt(variance)))
 
     def to_json(self) -> dict[str, Any]:
         """Returns the table as values that JSON can hold."""
@@ -122,6 +126,7 @@ class MetricTable:
             "delta": _numbers(self.delta),
             "standard_error": _numbers(self.standard_error),
             "context": dict(self.context),
+            "residual": self.residual,
             "covariance": None if self.covariance is None else _numbers(self.covariance),
         }
 
@@ -148,6 +153,7 @@ class MetricTable:
                 standard_error=_array(content["standard_error"]),
                 context=content.get("context", {}),
                 covariance=None if covariance is None else _array(covariance),
+                residual=float(content["residual"]),
             )
         except (KeyError, TypeError, ValueError) as error:
             if isinstance(error, InputError):

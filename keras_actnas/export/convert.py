@@ -93,7 +93,8 @@ def convert(model: keras.Model, precision: str, representative_data: Any = None)
     if keras.backend.backend() != "tensorflow":
         raise InputError(
             "Expected the TensorFlow backend, which conversion to TFLite needs. "
-            f"Received: {keras.backend.backend()!r}. Save the model as .keras and convert it with KERAS_BACKEND=tensorflow."
+            f"Received: {keras.backend.backend()!r}. "
+            "Save the model as .keras and convert it with KERAS_BACKEND=tensorflow."
         )
     converter = tf.lite.TFLiteConverter.from_keras_model(model)
     if precision != "float32":

@@ -26,7 +26,7 @@ def YOLO(  # noqa: N802 (the network's name)
 ) -> keras.Model:
     """Returns a YOLO detector with random weights.
 
-    The networks are those of Ultralytics: YOLOv5 (v6 body with the YOLOv8 head, the paper's YOLOv5n), YOLOv8 and YOLO11.
+    The networks are those of Ultralytics: YOLOv5 (v6 body with the YOLOv8 head, the paper's YOLOv5n), YOLOv8, YOLO11.
     A layer is named by its Ultralytics module path with hyphens for dots: the site `model.2.cv1.act` is the layer
     `model-2-cv1-act`, the weights of `model.2.cv1.conv` are in `model-2-cv1-conv`. The model consists of stock Keras
     layers, so a saved file loads without this package. Initial weights follow PyTorch's defaults and
@@ -87,7 +87,7 @@ def _apply(blocks: Blocks, row: Row, x: Tensor, outputs: Sequence[Tensor], path:
     if row.block == "concat":
         return concat([x, outputs[row.skip]], path)
     if row.block == "upsample":
-        return upsample(x, path)
+        return upsample(x)
     if row.block == "c2psa":
         return c2psa(blocks, x, path, row)
     block = {"c3": blocks.c3, "c2f": blocks.c2f, "c3k2": blocks.c3k2, "sppf": blocks.sppf}[row.block]

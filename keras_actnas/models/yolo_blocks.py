@@ -94,7 +94,9 @@ class Blocks:
         padding = "same"
         if stride > 1:
             # "same" would put the odd row of padding at the end only; PyTorch pads both sides alike.
-            pad = keras.layers.ZeroPadding2D((kernel - 1) // 2, data_format=CHANNELS_LAST, name=layer_name(f"{path}.pad"))
+            pad = keras.layers.ZeroPadding2D(
+                (kernel - 1) // 2, data_format=CHANNELS_LAST, name=layer_name(f"{path}.pad")
+            )
             x, padding = pad(x), "valid"
         x = keras.layers.Conv2D(
             filters,
@@ -121,9 +123,7 @@ class Blocks:
         return self._normalize(x, path, activate)
 
     def _normalize(self, x: Tensor, path: str, activate: bool) -> Tensor:
-        x = keras.layers.BatchNormalization(
-            epsilon=BN_EPSILON, momentum=BN_MOMENTUM, name=layer_name(f"{path}.bn")
-        )(x)
+        x = keras.layers.BatchNormalization(epsilon=BN_EPSILON, momentum=BN_MOMENTUM, name=layer_name(f"{path}.bn"))(x)
         if not activate:
             return x
         site = f"{path}.act"
@@ -190,10 +190,10 @@ def concat(parts: list[Tensor], path: str) -> Tensor:
     return keras.layers.Concatenate(axis=-1, name=layer_name(path))(parts)
 
 
-def upsample(x: Tensor, path: str) -> Tensor:
+def upsample(x: Tensor) -> Tensor:
     """Doubles height and width by repeating pixels."""
     _, height, width, _ = x.shape
-    # Resizing becomes one RESIZE_NEAREST_NEIGHBOR in TFLite; UpSampling2D becomes TILE, which NPU compilers refuse.
-    return keras.layers.Resizing(
-        2 * height, 2 * width, interpolation="nearest", data_format=CHANNELS_LAST, name=layer_name(path)
-    )(x)
+    # Becomes one RESIZE_NEAREST_NEIGHBOR in TFLite; UpSampling2D becomes TILE, which NPU compilers refuse. The layer
+    # Resizing would do the same, but its call defaults to training=True: called as `model(x)`, every layer behind it
+    # would run in training mode and move its BatchNorm statistics.
+    return keras.ops.image.resize(x, (2 * height, 2 * width), interpolation="nearest", data_format=CHANNELS_LAST)

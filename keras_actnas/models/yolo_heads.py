@@ -18,6 +18,8 @@ BINS = 16
 """A box side is a distribution over the distances 0 .. 15, in cells (distribution focal loss, DFL)."""
 
 BOX_BIAS = 1.0
+"""Initial bias of the box maps. Decoding does not see it: a softmax ignores what all its logits share."""
+
 # The prior of a class: about 5 objects in an image of 640 x 640 pixels, spread over the classes and the cells.
 _PRIOR_OBJECTS, _PRIOR_SIZE = 5, 640
 

@@ -67,5 +67,6 @@ def in_float32(config: Any, key: str = "") -> Any:
             return in_float32(config["config"]["name"], key)
         return {name: in_float32(value, name) for name, value in config.items()}
     if isinstance(config, (list, tuple)):
-        return type(config)(in_float32(value) for value in config)
+        values = [in_float32(value) for value in config]
+        return tuple(values) if isinstance(config, tuple) else values
     return "float32" if key == "dtype" and config in _FLOATS else config

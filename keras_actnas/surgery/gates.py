@@ -29,7 +29,7 @@ def is_gate(graph: Graph, layer: Any) -> bool:
 
 def _clips_a_shift(call: Any) -> bool:
     before = producer(call.input_tensors[0])
-    if type(before.operation).__name__ != "Add" or len(before.input_tensors) != 1:
+    if type(before.operation).__name__ != "Add":
         return False
     values = keras.tree.flatten((before.arguments.args, before.arguments.kwargs))
     constants = [value for value in values if not isinstance(value, keras.KerasTensor) and value is not None]

@@ -54,16 +54,15 @@ class Graph:
         sequential = isinstance(model, keras.Sequential)
         self.operations: list[Any] = list(model.layers if sequential else model.operations)
         """The layers and operations, in the order in which the model applies them."""
-        self._calls: dict[int, list[Any]] = {}
+        self._calls = {id(call): call for call in _calls_behind(model.outputs)}
         self._readers: dict[int, list[Any]] = {}
-        for call in _calls_behind(model.outputs):
-            self._calls.setdefault(id(call.operation), []).append(call)
+        for call in self._calls.values():
             for tensor in call.input_tensors:
                 self._readers.setdefault(id(tensor), []).append(call)
 
     def calls(self, operation: Any) -> list[Any]:
-        """Returns the calls of a layer or operation in this model."""
-        return self._calls.get(id(operation), [])
+        """Returns the calls of a layer or operation in this model, the first one first."""
+        return [call for call in operation._inbound_nodes if id(call) in self._calls]
 
     def readers(self, tensor: Any) -> list[Any]:
         """Returns the calls that read a tensor."""

@@ -45,7 +45,7 @@ def recreate(operation: Any, change: ConfigChange | None = None) -> Any:
             "`get_config` that returns the arguments of its constructor."
         ) from error
     if not isinstance(new, keras.Layer):
-        new.name = operation.name  # Operations take no name from their configuration in every version of Keras.
+        new.name = operation.name  # An operation's constructor need not take a name.
     return new
 
 

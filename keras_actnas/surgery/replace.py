@@ -61,6 +61,4 @@ def with_activation(placement: Placement, activation: str) -> Any:
     if not is_argument_layer(layer):
         return activation_layer(activation, layer.name, like=layer, rank=len(placement.site.shape) + 1)
     value = argument(activation, layer)
-    if isinstance(value, keras.Layer):
-        value = keras.layers.serialize(value)
     return recreate(layer, lambda config: {**config, "activation": value})

@@ -27,7 +27,7 @@ def separate_activations(
     `Conv2D(activation="relu")` becomes a `Conv2D` without activation and an `Activation("relu")` layer right behind it.
     Each site has exactly one activation layer; one whose layer is called several times is called as often. Everything
     else is as in `replace_activations`; if an output of the model is a layer that is split, that output is named after
-    the new layer.
+    the new layer. The copy is meant for inference: the activity regularizer of a layer that is split is dropped.
 
     Args:
       model: A functional or Sequential model.
@@ -73,7 +73,7 @@ def _layer(placement: Placement, name: str, activation: str | None) -> Any:
 
 
 def _without_activation(layer: Any) -> Any:
-    # A penalty on the layer's output would now fall on what comes before the activation.
+    # Left in place, a penalty on the layer's output would fall on what comes before the activation.
     return recreate(layer, lambda config: {**config, "activation": "linear", "activity_regularizer": None})
 
 

@@ -74,6 +74,8 @@ def activation_sites(model: keras.Model, include: Sequence[str] = ()) -> list[co
       Sites named `core.site_name(layer.name)`. Where layers of several nested models share that name, each is named by
       its path instead, such as `encoder/conv1`; Keras forbids `/` in a layer's name, so names are one-to-one. Names
       depend on neither `include` nor the activations: a model keeps its sites' names when its activations are replaced.
+      Keras itself names a layer that was given no name (`re_lu_7`), by what the process has built before: to use an
+      assignment in another process, name the layers or load the model from a file.
       The shape is that of the first call; in a nested model, as that model's own input says.
 
     Raises:
@@ -100,7 +102,8 @@ def current_assignment(model: keras.Model, include: Sequence[str] = ()) -> core.
 
 def placements(model: keras.Model, include: Sequence[str] = ()) -> list[Placement]:
     """Returns the sites of a model with the layers that hold them; arguments and errors as in `activation_sites`."""
-    wanted = {*SWAPPABLE, *(core.parse_activations(include) if include else ())}  # type: ignore[arg-type]
+    more = include if isinstance(include, str) else list(include)
+    wanted = {*SWAPPABLE, *(core.parse_activations(more) if more else ())}
     holders = list(_holders(model, (), set()))
     uses = collections.Counter(core.site_name(holder.layer.name) for holder in holders)
     result = []

@@ -1,0 +1,117 @@
+"""Batches of photographs to score a network with."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from keras_actnas.core.errors import InputError, MissingDependencyError
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+
+# The photographs among the pictures that the scikit-image wheel holds; the others there are drawings, textures, text
+# and single-channel images.
+_SAMPLES = (
+    "astronaut.png",
+    "chelsea.png",
+    "coffee.png",
+    "hubble_deep_field.jpg",
+    "ihc.png",
+    "motorcycle_left.png",
+    "motorcycle_right.png",
+    "retina.jpg",
+    "rocket.jpg",
+)
+
+
+def image_batch(
+    folder: str | os.PathLike[str] | None,
+    count: int,
+    shape: tuple[int, int, int],
+    seed: int = 0,
+    pixel_max: float = 1.0,
+) -> np.ndarray:
+    """Returns a batch of random crops of photographs, all different.
+
+    Args:
+      folder: Folder of images; None takes the photographs that scikit-image ships.
+      count: Size of the batch. With fewer photographs than that, several crops come from each.
+      shape: (height, width, channels) of each image; one channel gives grey images.
+      seed: Seed of the choice of photographs and crops.
+      pixel_max: Value of a white pixel, as the model expects it: 1 or 255.
+
+    Returns:
+      Float32 array of shape (count, height, width, channels) with values in [0, pixel_max].
+
+    Raises:
+      InputError: The folder is missing, holds no image, or holds a file that is not a whole image; or the shape is not
+        that of an image.
+    """
+    if len(shape) != 3 or shape[2] not in (1, 3):
+        raise InputError(f"Expected an image shape (height, width, 1 or 3). Received: {tuple(shape)}.")
+    paths = _sample_paths() if folder is None else _image_paths(Path(folder))
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(len(paths))
+    photos: dict[int, Any] = {}
+    crops = []
+    for number in range(count):
+        index = int(order[number % len(paths)])
+        if index not in photos:
+            photos[index] = _open(paths[index], grey=shape[2] == 1)
+        crops.append(_random_crop(photos[index], shape, rng))
+    batch = np.stack(crops).reshape(count, *shape)
+    return (batch.astype(np.float32) * np.float32(pixel_max / 255)).astype(np.float32)
+
+
+def _pillow() -> Any:
+    try:
+        import PIL.Image
+    except ImportError as error:
+        raise MissingDependencyError("pillow", "search", "Reading images") from error
+    return PIL.Image
+
+
+def _sample_paths() -> list[Path]:
+    try:
+        import skimage
+    except ImportError as error:
+        raise MissingDependencyError("scikit-image", "search", "Scoring on sample photographs") from error
+    folder = Path(skimage.__file__).parent / "data"
+    return [folder / name for name in _SAMPLES if (folder / name).exists()]
+
+
+def _image_paths(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise InputError(f"Expected a folder of images. Received: {folder}, which is no folder.")
+    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+    if not paths:
+        raise InputError(f"Expected images ({', '.join(SUFFIXES)}) in {folder}. Received: a folder without any.")
+    return paths
+
+
+def _open(path: Path, grey: bool) -> Any:
+    image = _pillow()
+    try:
+        with image.open(path) as opened:
+            return opened.convert("L" if grey else "RGB")
+    except (OSError, ValueError, SyntaxError) as error:
+        raise InputError(
+            f"Expected an image. Received: {path}, broken or of another kind ({error}). Remove it."
+        ) from error
+
+
+def _random_crop(photo: Any, shape: tuple[int, int, int], rng: np.random.Generator) -> np.ndarray:
+    """Returns a crop of the target's proportions, half to all of the photo's size, scaled to the target."""
+    height, width, _ = shape
+    largest = min(photo.width / width, photo.height / height)
+    scale = largest * rng.uniform(0.5, 1.0)
+    left = rng.uniform(0, photo.width - width * scale)
+    top = rng.uniform(0, photo.height - height * scale)
+    box = (left, top, left + width * scale, top + height * scale)
+    crop = photo.resize((width, height), _pillow().Resampling.BILINEAR, box=box)
+    if rng.random() < 0.5:
+        crop = crop.transpose(_pillow().Transpose.FLIP_LEFT_RIGHT)
+    return np.asarray(crop)

@@ -1,0 +1,83 @@
+"""What is assumed about the effects of activations before anything is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import numpy as np
+
+from keras_actnas.core.assignment import Assignment
+from keras_actnas.core.curves import curve_difference
+
+Cell = tuple[str, str]
+"""Site and activation."""
+
+
+class Prior(Protocol):
+    """Effects are `features @ theta + deviations @ z`, with theta unknown and z independent standard normal, scaled."""
+
+    @property
+    def name(self) -> str:
+        """What the report calls it."""
+
+    def features(self, cells: list[Cell]) -> np.ndarray:
+        """Returns the array (cells, features) of what effects have in common."""
+
+    def deviations(self, cells: list[Cell], reference: Assignment) -> np.ndarray:
+        """Returns the array (cells, directions) along which single effects differ from that, up to one scale."""
+
+
+class CostPrior:
+    """Costs: an activation costs something for each element of the site and something for each operator.
+
+    What a cell deviates from that is independent of all others and grows with the root of the site's size.
+
+    Args:
+      size: Site -> number of elements.
+    """
+
+    name = "cost per element and per operator"
+
+    def __init__(self, size: Mapping[str, float]) -> None:
+        mean = float(np.mean(list(size.values()))) or 1.0
+        self._relative = {site: value / mean for site, value in size.items()}
+
+    def features(self, cells: list[Cell]) -> np.ndarray:
+        """Returns, for every activation, the relative size of the site and a constant."""
+        used = list(dict.fromkeys(name for _, name in cells))
+        matrix = np.zeros((len(cells), 2 * len(used)))
+        for row, (site, name) in enumerate(cells):
+            matrix[row, 2 * used.index(name)] = self._relative[site]
+            matrix[row, 2 * used.index(name) + 1] = 1.0
+        return matrix
+
+    def deviations(self, cells: list[Cell], reference: Assignment) -> np.ndarray:
+        """Returns one direction a cell."""
+        return np.diag([np.sqrt(self._relative[site]) for site, _ in cells])
+
+
+class CurvePrior:
+    """Scores: activations whose curves differ from the reference's in the same way have the same effect at a site.
+
+    ReLU and ReLU6, which are the same for nearly every input, can then hardly come out different, and hard-swish, which
+    is close to SiLU, has small effects there. The covariance of two activations' effects at one site is taken to be
+    proportional to E[(f_a - f_ref)(f_b - f_ref)] under a standard normal input.
+    """
+
+    name = "likeness of the activations' curves"
+
+    def features(self, cells: list[Cell]) -> np.ndarray:
+        """Returns, for every activation, a constant."""
+        used = list(dict.fromkeys(name for _, name in cells))
+        return np.array([[float(name == other) for other in used] for _, name in cells])
+
+    def deviations(self, cells: list[Cell], reference: Assignment) -> np.ndarray:
+        """Returns, for every site, the directions in which its activations' effects vary together."""
+        matrix = np.zeros((len(cells), len(cells)))
+        for site in dict.fromkeys(site for site, _ in cells):
+            rows = [row for row, cell in enumerate(cells) if cell[0] == site]
+            likeness = curve_difference([cells[row][1] for row in rows], reference[site])
+            values, vectors = np.linalg.eigh(likeness)
+            matrix[np.ix_(rows, rows)] = vectors * np.sqrt(np.maximum(values, 0.0))
+        return matrix

@@ -1,0 +1,32 @@
+"""Measures .tflite files on this machine; needs NumPy and a TFLite runtime, nothing else.
+
+`python -m keras_actnas.tflite_bench model.tflite` measures one file.
+"""
+
+from keras_actnas.core.stats import LatencySummary, PairedRatio, paired_ratio, summarize
+from keras_actnas.tflite_bench.device import describe_device
+from keras_actnas.tflite_bench.measure import (
+    DEFAULT_RUNS,
+    DEFAULT_WARMUP,
+    LatencyMeasurement,
+    TFLiteRunner,
+    measure,
+)
+from keras_actnas.tflite_bench.runtime import DELEGATES, RUNTIMES, Runtime, load_runtime
+
+__all__ = [
+    "DEFAULT_RUNS",
+    "DEFAULT_WARMUP",
+    "DELEGATES",
+    "RUNTIMES",
+    "LatencyMeasurement",
+    "LatencySummary",
+    "PairedRatio",
+    "Runtime",
+    "TFLiteRunner",
+    "describe_device",
+    "load_runtime",
+    "measure",
+    "paired_ratio",
+    "summarize",
+]
