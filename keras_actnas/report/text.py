@@ -3,94 +3,95 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from keras_actnas.core.constraints import Constraint
 from keras_actnas.core.proposal import Proposal
 from keras_actnas.core.table import Estimate
 
 
-def format_estimate(estimate: Estimate | None, digits: int = 2) -> str:
-    """Returns `12.34 +- 0.05`, without the error where it is not known, or `-` for nothing."""
-    if estimate is None:
-        return "-"
-    if math.isnan(estimate.standard_error) or estimate.standard_error == 0:
-        return f"{estimate.value:.{digits}f}"
-    return f"{estimate.value:.{digits}f} +- {estimate.standard_error:.{digits}f}"
-
-
 def proposals_table(
     reference: Proposal,
     proposals: Sequence[Proposal],
     baselines: Sequence[Proposal],
-    units: dict[str, str],
+    units: Mapping[str, str],
     constraints: Sequence[Constraint] = (),
 ) -> str:
     """Returns a table with a line for the reference, every proposal and every baseline: predicted beside measured.
+
+    Predicted and measured are changes against the reference: in percent for a metric with a unit, and as differences
+    for a score, whose zero means nothing.
 
     Args:
       reference: The reference network, measured.
       proposals: Verified proposals, the best first.
       baselines: Networks to compare with.
-      units: Metric -> unit, in the order of the columns.
-      constraints: Marks the networks whose measured metrics break one.
+      units: Metric -> unit, in the order of the columns; empty for a score.
+      constraints: Those that a network breaks, as measured, are named in its line.
     """
-    header = ["", *(head for metric in units for head in _heads(metric, units[metric])), "activations"]
-    rows = [header]
+    header = ["network"]
+    for metric, unit in units.items():
+        header += [f"{metric}, {unit}" if unit else metric, "predicted", "measured"]
+    lines = [[*header, "activations"]]
     for row in (reference, *proposals, *baselines):
         cells = [row.name]
-        for metric in units:
-            predicted, measured = row.predicted.get(metric), row.measured.get(metric)
-            change = "" if row is reference else _change(measured, reference.measured.get(metric))
-            cells += [format_estimate(predicted), format_estimate(measured), change]
-        broken = [] if row is reference else _broken(row, reference, constraints)
-        counts = ", ".join(f"{count} {name}" for name, count in row.assignment.counts().items())
-        rows.append([*cells, counts + (f"  [breaks {'; '.join(broken)}]" if broken else "")])
-    return _aligned(rows)
+        for metric, unit in units.items():
+            value, own = row.measured[metric], reference.measured[metric]
+            cells.append(f"{value.value:.2f}")
+            if row is reference:
+                cells += ["", ""]
+            else:
+                cells += [_change(row.predicted.get(metric), own, unit), _change(value, own, unit)]
+        counts = " ".join(f"{count} {name}" for name, count in row.assignment.counts().items())
+        lines.append([*cells, counts])
+    return "\n".join([*_aligned(lines), *_broken_lines(reference, [*proposals, *baselines], constraints)])
 
 
-def _heads(metric: str, unit: str) -> list[str]:
-    return [f"{metric} predicted", f"measured{f' ({unit})' if unit else ''}", "change"]
-
-
-def _change(measured: Estimate | None, reference: Estimate | None) -> str:
-    if measured is None or reference is None or reference.value == 0:
-        return ""
-    return f"{100 * (measured.value / reference.value - 1):+.1f} %"
-
-
-def _broken(row: Proposal, reference: Proposal, constraints: Sequence[Constraint]) -> list[str]:
-    return [
-        str(constraint)
-        for constraint in constraints
-        if constraint.metric in row.measured
-        and not constraint.holds(row.measured[constraint.metric].value, reference.measured[constraint.metric].value)
-    ]
-
-
-def _aligned(rows: list[list[str]]) -> str:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = []
-    for row in rows:
-        cells = [
-            cell.ljust(width) if column in (0, len(row) - 1) else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        lines.append("  ".join(cells).rstrip())
-    lines.insert(1, "-" * max(map(len, lines)))
-    return "\n".join(lines)
-
-
-def verdict(reference: Proposal, best: Proposal, metric: str = "latency") -> str:
+def verdict(reference: Proposal, best: Proposal, metric: str = "latency", unit: str = "ms") -> str:
     """Returns one sentence on whether the best proposal really differs from the reference in a metric.
 
     A difference below twice its standard error is not distinguishable from none.
     """
     own, found = reference.measured[metric], best.measured[metric]
-    change = found.value - own.value
-    percent = 100 * change / own.value
-    error = found.standard_error
-    if not math.isnan(error) and abs(change) < 2 * error:
-        return f"{best.name} is not distinguishable from the reference in {metric}: {percent:+.1f} % +- {100 * error / own.value:.1f} %."
-    word = "lower" if change < 0 else "higher"
-    return f"{best.name} has a {abs(percent):.1f} % {word} {metric} than the reference (standard error {100 * error / own.value:.1f} %)."
+    difference = found.value - own.value
+    change = _change(found, own, unit)
+    if not math.isnan(found.standard_error) and abs(difference) < 2 * found.standard_error:
+        return f"{best.name}: {metric} {change}, not distinguishable from the reference."
+    return f"{best.name}: {metric} {change} against the reference."
+
+
+def broken_constraints(row: Proposal, reference: Proposal, constraints: Sequence[Constraint]) -> list[Constraint]:
+    """Returns the constraints that a network breaks, as measured."""
+    return [
+        constraint
+        for constraint in constraints
+        if not constraint.holds(row.measured[constraint.metric].value, reference.measured[constraint.metric].value)
+    ]
+
+
+def _change(estimate: Estimate | None, reference: Estimate, unit: str) -> str:
+    """Returns the change against the reference; a prediction's own reference value is that of its table."""
+    if estimate is None:
+        return "-"
+    scale, sign = (100 / reference.value, " %") if unit else (1.0, "")
+    text = f"{(estimate.value - reference.value) * scale:+.2f}"
+    error = estimate.standard_error * abs(scale)
+    return f"{text}{sign}" if math.isnan(error) or error == 0 else f"{text} +- {error:.2f}{sign}"
+
+
+def _broken_lines(reference: Proposal, rows: Sequence[Proposal], constraints: Sequence[Constraint]) -> list[str]:
+    lines = []
+    for constraint in constraints:
+        names = [row.name for row in rows if broken_constraints(row, reference, [constraint])]
+        if names:
+            lines.append(f"As measured, {constraint} is broken by: {', '.join(names)}.")
+    return lines
+
+
+def _aligned(rows: list[list[str]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for row in rows:
+        middle = [cell.rjust(width) for cell, width in zip(row[1:-1], widths[1:-1], strict=True)]
+        lines.append("  ".join([row[0].ljust(widths[0]), *middle, row[-1]]).rstrip())
+    return [lines[0], "-" * max(map(len, lines)), *lines[1:]]

@@ -8,7 +8,6 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -21,6 +20,7 @@ from keras_actnas.core.errors import InputError
 from keras_actnas.core.proposal import Proposal, save_proposals
 from keras_actnas.core.table import Estimate, MetricTable
 from keras_actnas.export import TFLiteNetwork, to_editable
+from keras_actnas.export.keras_files import save_keras
 from keras_actnas.search import latency, scores
 from keras_actnas.search.designs import make_design
 from keras_actnas.search.ilp import solve_ilp
@@ -228,7 +228,7 @@ class Search:
                 metric=scores.METRIC,
                 unit=scores.UNIT,
                 prior=None if self.settings.design == "single_swaps" else CurvePrior(),
-                context={"design": self.settings.design, "networks": len(design), "seeds": self._seeds()},
+                context={"design": self.settings.design, "networks": len(design), "seeds": self.seeds()},
             )
         self.folder.save_table(table)
         return table
@@ -259,12 +259,15 @@ class Search:
             times = self._measure([row.assignment for row in rows], self._bench(runs), "verify")
             made = self._scores([row.assignment for row in rows], "verify")
             measured, own = _estimates(times, made)
-        rows = [dataclasses.replace(row, measured=measured[row.assignment]) for row in rows]
+        rows = [
+            dataclasses.replace(row, measured=measured[row.assignment], predicted=_predicted(row, tables, own))
+            for row in rows
+        ]
         order = sorted(rows[: len(proposals)], key=lambda row: self._rank(row, own))
         result = SearchResult(
             Proposal("reference", reference, measured=own),
             order,
-            [dataclasses.replace(row, predicted=_predicted(row, tables)) for row in rows[len(proposals) :]],
+            rows[len(proposals) :],
             tables,
             self.settings.constraints,
             self.seconds,
@@ -332,7 +335,7 @@ class Search:
         return scores.score_assignments(
             scorer,
             assignments,
-            self._seeds(),
+            self.seeds(),
             self.folder.journal,
             model_hash=self._hash,
             purpose=purpose,
@@ -340,7 +343,8 @@ class Search:
             progress=self._progress,
         )
 
-    def _seeds(self) -> list[int | None]:
+    def seeds(self) -> list[int | None]:
+        """Returns the seeds of the initializations that scores are averaged over; None for the model's own weights."""
         return [self.settings.seed + number for number in range(self.settings.seeds)] or [None]
 
     def _write(self, result: SearchResult) -> None:
@@ -375,19 +379,6 @@ def model_fingerprint(model: keras.Model) -> str:
     return digest.hexdigest()[:16]
 
 
-def save_keras(model: keras.Model, path: str | os.PathLike[str]) -> None:
-    """Writes a `.keras` file whole or not at all."""
-    target = Path(path)
-    temporary = target.with_name(f".{target.stem}.partial.keras")
-    try:
-        model.save(temporary)
-        temporary.replace(target)
-    except OSError as error:
-        raise InputError(f"Expected a place that can be written. Received: {target} ({error.strerror}).") from error
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def _check_same_sites(model: keras.Model, score_model: keras.Model) -> None:
     sites = [site.name for site in activation_sites(model)]
     if not sites:
@@ -412,5 +403,15 @@ def _estimates(
     return measured, {latency.METRIC: own_latency, scores.METRIC: own_score}
 
 
-def _predicted(row: Proposal, tables: dict[str, MetricTable]) -> dict[str, Estimate]:
-    return {metric: table.predict(row.assignment) for metric, table in tables.items()}
+def _predicted(row: Proposal, tables: dict[str, MetricTable], reference: dict[str, Estimate]) -> dict[str, Estimate]:
+    """Returns what the tables predict, on the scale of the verifying measurement.
+
+    A machine may run at another speed than when the table was measured: a latency is predicted as a share of the
+    reference's.
+    """
+    predicted = {}
+    for metric, table in tables.items():
+        value = table.predict(row.assignment)
+        scale = reference[metric].value / table.reference_value.value if table.unit else 1.0
+        predicted[metric] = Estimate(value.value * scale, value.standard_error * scale)
+    return predicted

@@ -12,6 +12,7 @@ from keras_actnas.tflite_bench.measure import (
     TFLiteRunner,
     measure,
 )
+from keras_actnas.tflite_bench.report import describe_measurement
 from keras_actnas.tflite_bench.runtime import DELEGATES, RUNTIMES, Runtime, load_runtime
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "Runtime",
     "TFLiteRunner",
     "describe_device",
+    "describe_measurement",
     "load_runtime",
     "measure",
     "paired_ratio",

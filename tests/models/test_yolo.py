@@ -13,7 +13,10 @@ from keras_actnas.core import KNOWN, Assignment, InputError, canonical_name
 from keras_actnas.models import YOLO
 
 SMALL = (64, 96, 3)
-numpy = keras.ops.convert_to_numpy  # np.array(variable) warns under NumPy 2
+numpy = keras.ops.convert_to_numpy
+
+# Keras's own reading of variables, in `convert_to_numpy` and `model.save`.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
 
 
 @pytest.fixture(scope="module")

@@ -90,14 +90,17 @@ def test_upsampling_repeats_pixels():
 
 
 def test_decoding():
-    shapes = [(8, 12), (4, 6), (2, 3)]
-    maps = [[keras.Input((*shape, channels), batch_size=1) for channels in (64, 5)] for shape in shapes]
-    model = keras.Model(maps, decode_maps([tuple(pair) for pair in maps], "model.22"))
-    _, operators = convert(model)
+    # One input, since the converter does not take Keras 3 models with several.
+    finest = keras.Input((8, 12, 64 + 5), batch_size=1)
+    maps = [finest, *(keras.layers.AveragePooling2D(size)(finest) for size in (2, 4))]
+    model = keras.Model(finest, decode_maps([keras.ops.split(x, [64], axis=-1) for x in maps], "model.22"))
+    interpreter, operators = convert(model)
     assert operators == {
-        **{"RESHAPE": 7, "CONCATENATION": 3, "SOFTMAX": 1, "CONV_2D": 1, "MUL": 2, "SPLIT": 1, "ADD": 2},
-        **{"SUB": 1, "LOGISTIC": 1},
+        **{"AVERAGE_POOL_2D": 2, "SPLIT_V": 3},  # of the test's own
+        **{"RESHAPE": 7, "CONCATENATION": 3, "SOFTMAX": 1, "CONV_2D": 1},
+        **{"SPLIT": 1, "ADD": 2, "SUB": 1, "MUL": 2, "LOGISTIC": 1},
     }
+    assert_same(model, interpreter, np.random.default_rng(0).normal(size=(1, 8, 12, 69)).astype("float32"))
 
 
 FAMILIES = {

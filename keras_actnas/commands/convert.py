@@ -1,0 +1,44 @@
+"""keras-actnas convert: convert a model to .tflite and check the result.
+
+  keras-actnas convert --model=yolov5n --image_size=320 --out=yolov5n.tflite
+
+The file knows its sites by name, so that `keras-actnas apply` and `TFLiteNetwork` can exchange activations in it. An
+int8 file is calibrated on photographs, and has SiLU at every site unless --noeditable.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from absl import flags
+
+from keras_actnas.commands.models import define_model_flags, load_model
+from keras_actnas.core.errors import InputError
+
+
+def define_flags(values: flags.FlagValues) -> None:
+    """Defines the command's flags."""
+    define_model_flags(values)
+    flags.DEFINE_string("out", None, "The .tflite file to write.", flag_values=values)
+    flags.DEFINE_enum("precision", "float32", ["float32", "float16", "int8"], "Precision.", flag_values=values)
+    flags.DEFINE_bool("editable", True, "Whether sites are named, for editing.", flag_values=values)
+    flags.DEFINE_string("images", None, "Folder of photographs for int8 calibration.", flag_values=values)
+    flags.DEFINE_integer("calibration_images", 32, "How many images calibrate int8.", lower_bound=1, flag_values=values)
+    flags.DEFINE_float(
+        "pixel_max", 1.0, "Value of a white pixel as the model expects it: 1 or 255.", flag_values=values
+    )
+
+
+def run(values: Any, positional: list[str]) -> None:
+    """Runs the command."""
+    if not values.out or not values.out.endswith(".tflite") or positional:
+        raise InputError(f"Expected --out=FILE.tflite. Received: {positional[0] if positional else values.out!r}.")
+    model = load_model(values)
+    from keras_actnas.export import to_editable, to_tflite
+    from keras_actnas.search import image_batch
+
+    images = None
+    if values.precision == "int8":
+        shape = tuple(model.inputs[0].shape[1:])
+        images = image_batch(values.images, values.calibration_images, shape, values.seed, values.pixel_max)
+    print((to_editable if values.editable else to_tflite)(model, values.out, values.precision, images))

@@ -1,0 +1,153 @@
+"""Flags of the commands that work in a run folder, and the search that they describe."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+
+from keras_actnas.commands.models import define_model_flags, is_named, load_model
+from keras_actnas.core.constraints import Constraint
+from keras_actnas.core.errors import InputError
+
+DEFAULT_SCORE_SIZE = "224"
+
+
+def define_run_flags(values: flags.FlagValues) -> None:
+    """Defines every flag that a search depends on."""
+    define_model_flags(values)
+    flags.DEFINE_string(
+        "out", None, "Run folder; by default runs/MODEL-IMAGE_SIZE. An interrupted run continues.", flag_values=values
+    )
+    flags.DEFINE_string("device", "host", "What is measured: host, this machine.", flag_values=values)
+    flags.DEFINE_list(
+        "activations", "relu,silu,hard_swish,relu6,leaky_relu", "Candidates for every site.", flag_values=values
+    )
+    flags.DEFINE_enum(
+        "design", "mixtures", ["mixtures", "single_swaps"],
+        "Networks to measure: random mixtures, or one swap at a time as in the paper.", flag_values=values,
+    )  # fmt: skip
+    flags.DEFINE_integer(
+        "networks", 150, "How many mixtures are measured and scored.", lower_bound=1, flag_values=values
+    )
+    _define_bench_flags(values)
+    _define_score_flags(values)
+    define_solve_flags(values)
+
+
+def _define_bench_flags(values: flags.FlagValues) -> None:
+    flags.DEFINE_integer("num_threads", 1, "Threads of the TFLite runtime.", lower_bound=1, flag_values=values)
+    flags.DEFINE_enum("delegate", "xnnpack", ["xnnpack", "none"], "TFLite delegate.", flag_values=values)
+    flags.DEFINE_integer(
+        "runs", None, "Timed runs of each network; by default as many as --minutes allow, at most 50.",
+        lower_bound=1, flag_values=values,
+    )  # fmt: skip
+    flags.DEFINE_float(
+        "minutes", 2.0, "Time budget for measuring the latency table.", lower_bound=0.0, flag_values=values
+    )
+
+
+def _define_score_flags(values: flags.FlagValues) -> None:
+    flags.DEFINE_string(
+        "images", None, "Folder of photographs for NWOT; by default those that scikit-image ships.", flag_values=values
+    )
+    flags.DEFINE_integer("batch_size", 16, "Images in the NWOT batch.", lower_bound=2, flag_values=values)
+    flags.DEFINE_float(
+        "pixel_max", 1.0, "Value of a white pixel as the model expects it: 1 or 255.", flag_values=values
+    )
+    flags.DEFINE_string(
+        "score_image_size", DEFAULT_SCORE_SIZE, "Image size for NWOT of a YOLO by name.", flag_values=values
+    )
+    flags.DEFINE_integer(
+        "seeds", 3, "Initializations that NWOT is averaged over; 0 scores the model's own weights.",
+        lower_bound=0, flag_values=values,
+    )  # fmt: skip
+    flags.DEFINE_enum(
+        "batch_norm", "inference", ["inference", "batch"],
+        "BatchNorm in NWOT: moving statistics, as the paper's authors do, or the batch's.", flag_values=values,
+    )  # fmt: skip
+
+
+def define_solve_flags(values: flags.FlagValues) -> None:
+    """Defines the flags of the solver."""
+    flags.DEFINE_string("minimize", None, "Metric to minimize: latency (the default).", flag_values=values)
+    flags.DEFINE_string("maximize", None, "Metric to maximize instead, such as nwot.", flag_values=values)
+    flags.DEFINE_multi_string(
+        "constraint", ["nwot>=reference"],
+        "Bound on a metric: 'latency<=90%', 'latency<=24.5', 'nwot>=reference-0.5'; may be repeated, empty for none.",
+        flag_values=values,
+    )  # fmt: skip
+    flags.DEFINE_integer("top_k", 5, "How many proposals.", lower_bound=1, flag_values=values)
+    flags.DEFINE_integer(
+        "min_distance", 3, "Sites in which any two proposals differ, at least.", lower_bound=1, flag_values=values
+    )
+    flags.DEFINE_enum("solver", "highs", ["highs", "cbc"], "ILP solver.", flag_values=values)
+
+
+def objective(values: Any) -> dict[str, Any]:
+    """Returns the keyword arguments of the solver that the flags describe."""
+    if values.minimize and values.maximize:
+        raise InputError("Expected --minimize or --maximize. Received: both.")
+    return {
+        "minimize": None if values.maximize else values.minimize or "latency",
+        "maximize": values.maximize,
+        "constraints": tuple(Constraint.parse(text) for text in values.constraint if text.strip()),
+        "top_k": values.top_k,
+        "min_distance": values.min_distance,
+        "solver": values.solver,
+    }
+
+
+def make_search(values: Any) -> Any:
+    """Returns the `Search` that the flags describe.
+
+    Raises:
+      InputError: A flag's value cannot be used.
+    """
+    if values.device != "host":
+        raise InputError(f"Expected --device=host, this machine. Received: {values.device!r}.")
+    settings = {
+        **objective(values),
+        "activations": tuple(values.activations),
+        **{name: getattr(values, name) for name in _SETTINGS},
+    }
+    model = load_model(values)
+    from keras_actnas.search import Search, SearchSettings
+
+    named = is_named(values.model)
+    score_model = load_model(values, values.score_image_size) if named else None
+    name = f"{values.model}-{values.image_size}" if named else Path(values.model.replace(":", ".")).stem
+    return Search(
+        model,
+        values.out or Path("runs") / name,
+        SearchSettings(**settings),
+        score_model=score_model,
+        name=values.model,
+        progress=progress,
+        say=print,
+    )
+
+
+_SETTINGS = (
+    "design",
+    "networks",
+    "runs",
+    "minutes",
+    "num_threads",
+    "delegate",
+    "images",
+    "batch_size",
+    "pixel_max",
+    "seeds",
+    "batch_norm",
+    "seed",
+)
+
+
+def progress(items: Iterable[Any], label: str) -> Iterable[Any]:
+    """Shows a bar with the time left while `items` are worked through; on a terminal that can show it."""
+    import tqdm
+
+    return tqdm.tqdm(items, desc=label, unit="network", dynamic_ncols=True, mininterval=0.5)

@@ -1,0 +1,61 @@
+"""keras-actnas search: from a model to the activation every layer should have.
+
+Converts the model once, measures and scores networks with mixed activations, fits the tables, solves, and verifies:
+every proposal is built, measured beside the reference and scored. Example:
+
+  keras-actnas search --model=yolov5n --image_size=320
+
+The run folder holds: journal.jsonl (every raw measurement), tables/*.csv and *.json, *.png heat maps, proposals.json,
+best.json, best.keras, best.tflite, summary.txt. Killed and started again, the command continues.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from absl import flags
+
+from keras_actnas.commands.runs import define_run_flags, make_search
+from keras_actnas.core.errors import InputError
+from keras_actnas.core.files import write_atomically
+from keras_actnas.report import broken_constraints, proposals_table, save_heatmap, verdict
+
+
+def define_flags(values: flags.FlagValues) -> None:
+    """Defines the command's flags."""
+    define_run_flags(values)
+
+
+def run(values: Any, positional: list[str]) -> None:
+    """Runs the command."""
+    if positional:
+        raise InputError(f"Expected flags only. Received: {positional[0]!r}; write --model={positional[0]}.")
+    search = make_search(values)
+    result = search.run()
+    for table in result.tables.values():
+        save_heatmap(table, search.folder.file(f"{table.metric}.png"))
+    summary = summarize(result)
+    write_atomically(search.folder.file("summary.txt"), summary + "\n")
+    print(
+        f"\n{summary}\n\nResults in {os.fspath(search.folder.path)}: best.keras, best.tflite, proposals.json, tables/."
+    )
+    print(", ".join(f"{stage} {seconds:.0f} s" for stage, seconds in search.seconds.items()))
+
+
+def summarize(result: Any) -> str:
+    """Returns the result of a search as text."""
+    units = {metric: table.unit for metric, table in result.tables.items()}
+    lines = [
+        proposals_table(result.reference, result.proposals, result.baselines, units, result.constraints),
+        "",
+        verdict(result.reference, result.best),
+    ]
+    broken = broken_constraints(result.best, result.reference, result.constraints)
+    if broken:
+        lines.append(
+            f"No proposal keeps {'; '.join(map(str, broken))} as measured; {result.best.name} comes closest. "
+            "Measure more networks (--networks), or relax the constraint."
+        )
+    lines.append("Weights were carried over, not trained: fine-tune best.keras before you use it.")
+    return "\n".join(lines)
