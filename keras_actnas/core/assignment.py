@@ -10,6 +10,7 @@ from pathlib import Path
 
 from keras_actnas.core.activations import canonical_name
 from keras_actnas.core.errors import InputError, closest
+from keras_actnas.core.files import write_atomically
 
 
 class Assignment(Mapping[str, str]):
@@ -86,8 +87,12 @@ class Assignment(Mapping[str, str]):
             )
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes the assignment as a JSON object."""
-        Path(path).write_text(json.dumps(self._activations, indent=2) + "\n", encoding="utf-8")
+        """Writes the assignment as a JSON object.
+
+        Raises:
+          InputError: The file cannot be written.
+        """
+        write_atomically(path, json.dumps(self._activations, indent=2) + "\n")
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Assignment:

@@ -73,8 +73,8 @@ class Journal:
       path: The file; it is made with the first measurement.
 
     Raises:
-      InputError: A line before the last one cannot be read. A damaged last line is what a kill leaves behind: it is
-        dropped, and cut off when the next measurement is appended.
+      InputError: A line cannot be read. Only a last line without its end is what a kill leaves behind: it is dropped,
+        and cut off when the next measurement is appended.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -94,7 +94,7 @@ class Journal:
                     raise ValueError("no end of line")
                 measurement = Measurement.from_json(json.loads(line))
             except (ValueError, TypeError, KeyError) as error:
-                if number == len(lines):
+                if number == len(lines) and not line.endswith(b"\n"):
                     self._damaged = len(line)
                     break
                 raise InputError(

@@ -69,7 +69,7 @@ def load_proposals(path: str | os.PathLike[str]) -> list[Proposal]:
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
         return [Proposal.from_json(item) for item in content["proposals"]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"Expected a proposals.json. Received: {path} ({type(error).__name__}: {error}).") from error
 
 

@@ -187,7 +187,8 @@ class MetricTable:
           name: Where the text came from, for messages.
 
         Raises:
-          InputError: A column is missing, a number is none, or a site is not the reference's.
+          InputError: A column is missing, a number is none, a site is not the reference's, or the lines are of more
+        than one metric, unit or reference value.
         """
         lines = list(csv.DictReader(io.StringIO(text)))
         missing = [field for field in _CSV_FIELDS[:-1] if not lines or field not in lines[0]]
@@ -195,6 +196,10 @@ class MetricTable:
             raise InputError(
                 f"Expected CSV with the columns {', '.join(_CSV_FIELDS)}. Received: {name}, without {missing[0]}."
             )
+        for field in ("metric", "unit", "reference"):
+            values = {line[field]: None for line in lines}
+            if len(values) > 1:
+                raise InputError(f"Expected one {field} in {name}. Received: {', '.join(map(str, values))}.")
         reference.check_sites(line["site"] for line in lines)
         activations = tuple(
             dict.fromkeys([*(canonical_name(line["activation"]) for line in lines), *reference.values()])
@@ -210,7 +215,7 @@ class MetricTable:
                 delta[cell] = float(line["delta"])
                 error[cell] = float(line.get("standard_error") or "nan")
             value = Estimate(float(lines[0]["reference"]))
-        except ValueError as problem:
+        except (TypeError, ValueError) as problem:  # A line that is cut off has None for a number.
             raise InputError(f"Expected numbers in {name}. Received: {problem}.") from problem
         return cls(lines[0]["metric"], lines[0]["unit"], reference, activations, value, delta, error)
 

@@ -57,7 +57,7 @@ def test_names_and_shapes(name, golden, torch_weights):
 
 
 @pytest.mark.parametrize("name", ["yolov5n", "yolov8n", "yolo11n"])
-def test_sites_and_maps_of_the_small_networks(name, golden):
+def test_sites_and_raw_parameters_of_the_small_networks(name, golden):
     model = YOLO(name, input_shape=(64, 64, 3))
     assert sorted(sites_of(model)) == sorted(golden[name]["sites"])
     assert parameters_of(model) == golden[name]["parameters"] - 16

@@ -1,6 +1,7 @@
 """The ILP search against brute force, and its words when there is nothing to find."""
 
 import builtins
+import doctest
 import itertools
 import math
 
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 from keras_actnas.core import Assignment, Constraint, Estimate, InputError, MetricTable, MissingDependencyError
-from keras_actnas.search import choice_program
+from keras_actnas.search import choice_program, ilp
 from keras_actnas.search.choice_program import ChoiceProgram
 from keras_actnas.search.ilp import InfeasibleError, solve_ilp
 
@@ -436,3 +437,7 @@ class TestMissingSolvers:
         monkeypatch.setattr(pulp.COIN_CMD, "available", lambda self: False)
         with pytest.raises(InputError, match="'highs' serves everywhere"):
             solve_ilp(random_tables(0), "latency", solver="cbc")
+
+
+def test_the_example_runs():
+    assert doctest.testmod(ilp) == (0, 7)
