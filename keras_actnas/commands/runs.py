@@ -100,30 +100,38 @@ def objective(values: Any) -> dict[str, Any]:
     }
 
 
-def make_search(values: Any) -> Any:
-    """Returns the `Search` that the flags describe.
+def make_settings(values: Any) -> Any:
+    """Returns the `SearchSettings` that the flags describe.
 
     Raises:
       InputError: A flag's value cannot be used.
     """
     if values.device != "host":
         raise InputError(f"Expected --device=host, this machine. Received: {values.device!r}.")
-    settings = {
-        **objective(values),
-        "activations": tuple(values.activations),
-        **{name: getattr(values, name) for name in _SETTINGS},
-    }
+    from keras_actnas.search.settings import SearchSettings
+
+    chosen = {name: getattr(values, name) for name in _SETTINGS}
+    return SearchSettings(**objective(values), activations=tuple(values.activations), **chosen)
+
+
+def load_score_model(values: Any) -> Any:
+    """Returns the model to score: that of `--model`, a YOLO by name at `--score_image_size`."""
+    return load_model(values, values.score_image_size)
+
+
+def make_search(values: Any) -> Any:
+    """Returns the `Search` that the flags describe; raises `InputError` for a flag whose value cannot be used."""
+    settings = make_settings(values)
     model = load_model(values)
-    from keras_actnas.search import Search, SearchSettings
+    from keras_actnas.search import Search
 
     named = is_named(values.model)
-    score_model = load_model(values, values.score_image_size) if named else None
     name = f"{values.model}-{values.image_size}" if named else Path(values.model.replace(":", ".")).stem
     return Search(
         model,
         values.out or Path("runs") / name,
-        SearchSettings(**settings),
-        score_model=score_model,
+        settings,
+        score_model=load_score_model(values) if named else None,
         name=values.model,
         progress=progress,
         say=print,

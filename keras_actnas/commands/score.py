@@ -11,7 +11,7 @@ from typing import Any
 from absl import flags
 
 from keras_actnas.commands.assignments import read_assignment
-from keras_actnas.commands.runs import define_run_flags, make_search
+from keras_actnas.commands.runs import define_run_flags, load_score_model, make_search, make_settings
 from keras_actnas.core.errors import InputError
 
 
@@ -30,13 +30,18 @@ def run(values: Any, positional: list[str]) -> None:
     """Runs the command."""
     if positional:
         raise InputError(f"Expected flags only. Received: {positional[0]!r}.")
-    search = make_search(values)
     if values.assignment is None:
+        search = make_search(values)
         table = search.score()
         print(f"NWOT of the reference: {table.reference_value.value:.3f}; table in {search.folder.path / 'tables'}")
         return
-    scorer = search.scorer()
+    settings = make_settings(values)
+    model = load_score_model(values)
+    from keras_actnas.search import make_scorer
+
+    scorer = make_scorer(model, settings)
     assignment = read_assignment(values.assignment, scorer.reference)
-    for seed in search.seeds():
+    for seed in settings.score_seeds():
         own, other = scorer.score({}, seed), scorer.score(assignment, seed)
-        print(f"seed {seed}: NWOT {other:.3f}, reference {own:.3f}, difference {other - own:+.3f}")
+        label = "own weights" if seed is None else f"seed {seed}"
+        print(f"{label}: NWOT {other:.3f}, reference {own:.3f}, difference {other - own:+.3f}")

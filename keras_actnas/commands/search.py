@@ -19,7 +19,7 @@ from absl import flags
 from keras_actnas.commands.runs import define_run_flags, make_search
 from keras_actnas.core.errors import InputError
 from keras_actnas.core.files import write_atomically
-from keras_actnas.report import broken_constraints, proposals_table, save_heatmap, verdict
+from keras_actnas.report import proposals_table, save_heatmap, verdict
 
 
 def define_flags(values: flags.FlagValues) -> None:
@@ -51,7 +51,7 @@ def summarize(result: Any) -> str:
         "",
         verdict(result.reference, result.best),
     ]
-    broken = broken_constraints(result.best, result.reference, result.constraints)
+    broken = [c for c in result.constraints if result.best.standing(c, result.reference) == "broken"]
     if broken:
         lines.append(
             f"No proposal keeps {'; '.join(map(str, broken))} as measured; {result.best.name} comes closest. "

@@ -68,11 +68,14 @@ class Constraint:
         """Returns the bound in the metric's unit, given the reference network's value."""
         return self.factor * reference + self.offset
 
+    def shortfall(self, value: float, reference: float) -> float:
+        """Returns by how much `value` misses the bound, in the metric's unit; 0 where it is kept."""
+        bound = self.bound(reference)
+        return max(0.0, value - bound if self.sense == "<=" else bound - value)
+
     def holds(self, value: float, reference: float, tolerance: float = 1e-9) -> bool:
         """Whether `value` keeps the bound, up to a relative rounding error of `tolerance`."""
-        slack = tolerance * max(1.0, abs(reference))
-        bound = self.bound(reference)
-        return value <= bound + slack if self.sense == "<=" else value >= bound - slack
+        return self.shortfall(value, reference) <= tolerance * max(1.0, abs(reference))
 
     def __str__(self) -> str:
         if self.factor == 0:

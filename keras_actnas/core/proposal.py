@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_actnas.core.assignment import Assignment
+from keras_actnas.core.constraints import Constraint
 from keras_actnas.core.errors import InputError
 from keras_actnas.core.files import write_atomically
 from keras_actnas.core.table import Estimate
@@ -33,6 +34,17 @@ class Proposal:
     predicted: Mapping[str, Estimate] = dataclasses.field(default_factory=dict)
     measured: Mapping[str, Estimate] = dataclasses.field(default_factory=dict)
     status: str = "given"
+
+    def standing(self, constraint: Constraint, reference: Proposal) -> str:
+        """Returns how the measured metric stands to a constraint: "kept", "within its error", or "broken".
+
+        A value that misses the bound by less than twice its standard error cannot be told from one that keeps it.
+        """
+        value, own = self.measured[constraint.metric], reference.measured[constraint.metric].value
+        if constraint.holds(value.value, own):
+            return "kept"
+        clear = math.isnan(value.standard_error) or constraint.shortfall(value.value, own) > 2 * value.standard_error
+        return "broken" if clear else "within its error"
 
     def to_json(self) -> dict[str, Any]:
         """Returns the proposal as values that JSON can hold."""

@@ -11,7 +11,8 @@ from typing import Any
 
 import keras
 
-from keras_actnas.core import InputError, layer_name, leaky_slope
+from keras_actnas.core import layer_name
+from keras_actnas.layers import activation_layer
 from keras_actnas.models.yolo_families import Row
 
 Tensor = Any
@@ -22,33 +23,6 @@ CHANNELS_LAST = "channels_last"
 BN_EPSILON = 1e-3
 BN_MOMENTUM = 0.97
 """Share of the old moving statistics that a step keeps; PyTorch counts the other share, 0.03."""
-
-
-def activation_layer(activation: str, name: str) -> keras.layers.Layer:
-    """Returns a Keras layer without weights that applies an activation.
-
-    Args:
-      activation: Canonical name of an activation.
-      name: The layer's name.
-
-    Raises:
-      InputError: No plain Keras layer applies it (`prelu` has weights of its own).
-
-    >>> activation_layer("leaky_relu", "act").negative_slope
-    0.1
-    """
-    slope = leaky_slope(activation)
-    if slope is not None:
-        return keras.layers.LeakyReLU(negative_slope=slope, name=name)
-    if activation == "identity":
-        return keras.layers.Activation("linear", name=name)
-    try:
-        return keras.layers.Activation(activation, name=name)
-    except ValueError as error:
-        raise InputError(
-            f"Expected an activation without weights that Keras knows by name, such as 'relu'. "
-            f"Received: {activation!r} for layer {name!r}."
-        ) from error
 
 
 def conv_initializer(fan_in_scale: int = 1) -> keras.initializers.Initializer:
@@ -128,7 +102,7 @@ class Blocks:
             return x
         site = f"{path}.act"
         self.sites.append(site)
-        return activation_layer(self._activation_of(site), layer_name(site))(x)
+        return activation_layer(self._activation_of(site), name=layer_name(site))(x)
 
     def bottleneck(
         self, x: Tensor, path: str, shortcut: bool, kernels: tuple[int, int] = (3, 3), expansion: float = 1.0

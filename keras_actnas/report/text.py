@@ -27,7 +27,7 @@ def proposals_table(
       proposals: Verified proposals, the best first.
       baselines: Networks to compare with.
       units: Metric -> unit, in the order of the columns; empty for a score.
-      constraints: Those that a network breaks, as measured, are named in its line.
+      constraints: Below the table it says which networks keep them.
     """
     header = ["network"]
     for metric, unit in units.items():
@@ -44,7 +44,7 @@ def proposals_table(
                 cells += [_change(row.predicted.get(metric), own, unit), _change(value, own, unit)]
         counts = " ".join(f"{count} {name}" for name, count in row.assignment.counts().items())
         lines.append([*cells, counts])
-    return "\n".join([*_aligned(lines), *_broken_lines(reference, [*proposals, *baselines], constraints)])
+    return "\n".join([*_aligned(lines), *constraint_lines(reference, [*proposals, *baselines], constraints)])
 
 
 def verdict(reference: Proposal, best: Proposal, metric: str = "latency", unit: str = "ms") -> str:
@@ -60,13 +60,16 @@ def verdict(reference: Proposal, best: Proposal, metric: str = "latency", unit: 
     return f"{best.name}: {metric} {change} against the reference."
 
 
-def broken_constraints(row: Proposal, reference: Proposal, constraints: Sequence[Constraint]) -> list[Constraint]:
-    """Returns the constraints that a network breaks, as measured."""
-    return [
-        constraint
-        for constraint in constraints
-        if not constraint.holds(row.measured[constraint.metric].value, reference.measured[constraint.metric].value)
-    ]
+def constraint_lines(reference: Proposal, rows: Sequence[Proposal], constraints: Sequence[Constraint]) -> list[str]:
+    """Returns, for each constraint, which networks keep it as measured, which miss it by no more than their error."""
+    lines = []
+    for constraint in constraints:
+        names: dict[str, list[str]] = {"kept": [], "within its error": [], "broken": []}
+        for row in rows:
+            names[row.standing(constraint, reference)].append(row.name)
+        parts = [f"{standing}: {', '.join(those)}" for standing, those in names.items() if those]
+        lines.append(f"{constraint}, as measured - {'; '.join(parts)}.")
+    return lines
 
 
 def _change(estimate: Estimate | None, reference: Estimate, unit: str) -> str:
@@ -77,15 +80,6 @@ def _change(estimate: Estimate | None, reference: Estimate, unit: str) -> str:
     text = f"{(estimate.value - reference.value) * scale:+.2f}"
     error = estimate.standard_error * abs(scale)
     return f"{text}{sign}" if math.isnan(error) or error == 0 else f"{text} +- {error:.2f}{sign}"
-
-
-def _broken_lines(reference: Proposal, rows: Sequence[Proposal], constraints: Sequence[Constraint]) -> list[str]:
-    lines = []
-    for constraint in constraints:
-        names = [row.name for row in rows if broken_constraints(row, reference, [constraint])]
-        if names:
-            lines.append(f"As measured, {constraint} is broken by: {', '.join(names)}.")
-    return lines
 
 
 def _aligned(rows: list[list[str]]) -> list[str]:

@@ -107,7 +107,7 @@ class ChoiceProgram:
             self._reach = _CORE_GROWTH * needed
             return first
         second = self._solve(self._usable & (reduced <= needed + _TOLERANCE), deadline)
-        if second.outcome in ("optimal", "infeasible") or not first.columns:
+        if second.outcome == "optimal" or not first.columns:
             self._reach = _CORE_GROWTH * (self._cost(second) - lower)
             return second
         return Answer("feasible", min(first, second, key=self._cost).columns)

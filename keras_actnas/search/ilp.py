@@ -73,7 +73,7 @@ def solve_ilp(
       top_k: How many proposals to find; fewer come back when no more exist.
       min_distance: In how many sites, at least, every proposal differs from all that are better.
       solver: "highs" or "cbc".
-      time_limit: Seconds for the whole search; None for no limit.
+      time_limit: Seconds for the whole search; None for no limit. The first proposal that is not proven is the last.
       on_infeasible: What to do when no assignment keeps all constraints: "raise" `InfeasibleError`, or "relax" them to
         the closest bounds that can be met. Closest is the smallest sum of violations, each in units of the range
         that its metric can take.
@@ -161,6 +161,8 @@ class _Search:
         if not answer.columns:
             raise self.no_answer()
         broken = self._broken(constraints, self._proposal("closest", answer))
+        if not broken:
+            raise RuntimeError(f"The solver {self.solver!r} says of constraints that can be kept that they cannot.")
         return {item: Constraint(item.metric, item.sense, 0.0, value) for item, value in broken.items()}
 
     def _broken(self, constraints: Sequence[Constraint], proposal: Proposal) -> dict[Constraint, float]:
@@ -176,7 +178,9 @@ class _Search:
         """Returns a constraint as weights and the limit that their sum must not exceed."""
         reference = self.choices.tables[constraint.metric].reference_value.value
         delta, limit = self.choices.delta[constraint.metric], constraint.bound(reference) - reference
-        return (delta, limit) if constraint.sense == "<=" else (-delta, -limit)
+        # As much as `Constraint.holds` leaves to rounding.
+        slack = 1e-9 * max(1.0, abs(reference))
+        return (delta, limit + slack) if constraint.sense == "<=" else (-delta, slack - limit)
 
     def _proposal(self, name: str, answer: Answer) -> Proposal:
         assignment = self.choices.assignment(answer.columns)

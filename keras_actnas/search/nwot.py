@@ -6,6 +6,7 @@ Mellor et al., "Neural Architecture Search without Training" (2021), as the auth
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
@@ -34,6 +35,10 @@ class NWOTScorer:
       activations: What the sites can be switched to, besides the reference's own.
       batch_norm: "inference" uses the moving statistics, as the paper's authors do; "batch" those of `images`.
 
+    Attributes:
+      reference: The model's own assignment.
+      conditions: What a score depends on besides assignment and seed: the images, their number and size, and the mode.
+
     Raises:
       InputError: The images do not fit the model, or two of them are the same.
     """
@@ -51,6 +56,12 @@ class NWOTScorer:
         _check_images(model, images)
         self._network = SwitchableNetwork(model, activations, len(images))
         self.reference = self._network.reference
+        self.conditions: dict[str, Any] = {
+            "images": hashlib.sha256(images.tobytes()).hexdigest()[:16],
+            "batch_size": len(images),
+            "input_shape": list(images.shape[1:]),
+            "batch_norm": batch_norm,
+        }
         self._images = keras.ops.convert_to_tensor(images)
         self._kernel = _compiled_kernel(self._network, training=batch_norm == "batch")
         self._own_weights = self._network.model.get_weights()

@@ -13,9 +13,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_actnas.core.activations import CANDIDATES, parse_activations
 from keras_actnas.core.assignment import Assignment
-from keras_actnas.core.constraints import Constraint
 from keras_actnas.core.errors import InputError
 from keras_actnas.core.proposal import Proposal, save_proposals
 from keras_actnas.core.table import Estimate, MetricTable
@@ -25,98 +23,16 @@ from keras_actnas.search import latency, scores
 from keras_actnas.search.designs import make_design
 from keras_actnas.search.ilp import solve_ilp
 from keras_actnas.search.images import image_batch
-from keras_actnas.search.nwot import BatchNormMode, NWOTScorer
+from keras_actnas.search.nwot import NWOTScorer
 from keras_actnas.search.priors import CostPrior, CurvePrior
 from keras_actnas.search.run_folder import RunFolder
+from keras_actnas.search.settings import SearchResult, SearchSettings
 from keras_actnas.search.tables import fit_table
 from keras_actnas.surgery import activation_sites, replace_activations
 from keras_actnas.tflite_bench import DEFAULT_RUNS, TFLiteRunner
 
 Progress = Callable[[Any, str], Any]
 Say = Callable[[str], None]
-
-
-@dataclasses.dataclass(frozen=True)
-class SearchSettings:
-    """What to search for and how.
-
-    Attributes:
-      activations: Candidates for every site.
-      minimize: Metric to minimize: "latency" (ms) or "nwot" (minimizing it is rarely wanted; see `maximize`).
-      maximize: Metric to maximize instead.
-      constraints: Bounds on the metrics of the whole network.
-      top_k: How many proposals.
-      min_distance: In how many sites each proposal differs from every other, at least.
-      solver: "highs" or "cbc".
-      design: Which networks are measured: "mixtures" or "single_swaps" (the paper's).
-      networks: How many mixtures are measured and scored; None for as many as there are single swaps.
-      runs: Timed runs of each candidate; None for as many as `minutes` allow, at most 50.
-      minutes: Time budget for measuring latencies.
-      num_threads: Threads of the TFLite interpreter.
-      delegate: "xnnpack" or "none".
-      images: Folder of photographs for the score; None for those that scikit-image ships.
-      batch_size: Images in the batch that the score is computed on.
-      pixel_max: Value of a white pixel as the model expects it: 1 or 255.
-      seeds: How many initializations the score is averaged over; 0 scores the weights that the model has.
-      batch_norm: "inference" or "batch": see `NWOTScorer`.
-      seed: Seed of everything random: first seed of the initializations, crops, design.
-    """
-
-    activations: tuple[str, ...] = CANDIDATES
-    minimize: str | None = "latency"
-    maximize: str | None = None
-    constraints: tuple[Constraint, ...] = (Constraint("nwot", ">=", 1.0, 0.0),)
-    top_k: int = 5
-    min_distance: int = 3
-    solver: str = "highs"
-    design: str = "mixtures"
-    networks: int | None = None
-    runs: int | None = None
-    minutes: float = 2.0
-    num_threads: int = 1
-    delegate: str = "xnnpack"
-    images: str | None = None
-    batch_size: int = 16
-    pixel_max: float = 1.0
-    seeds: int = 3
-    batch_norm: BatchNormMode = "inference"
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "activations", parse_activations(self.activations))
-        for name, least in (("top_k", 1), ("min_distance", 1), ("num_threads", 1), ("batch_size", 2), ("seeds", 0)):
-            if getattr(self, name) < least:
-                raise InputError(f"Expected {name} of at least {least}. Received: {getattr(self, name)}.")
-        for name in ("networks", "runs"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise InputError(f"Expected {name} of at least 1. Received: {value}.")
-
-
-@dataclasses.dataclass(frozen=True)
-class SearchResult:
-    """What a search found.
-
-    Attributes:
-      reference: The reference network with its measured metrics.
-      proposals: Verified proposals, the best first.
-      baselines: Networks with one activation everywhere, measured like the proposals.
-      tables: Metric -> table.
-      constraints: The constraints.
-      seconds: Stage -> time it took, s.
-    """
-
-    reference: Proposal
-    proposals: list[Proposal]
-    baselines: list[Proposal]
-    tables: dict[str, MetricTable]
-    constraints: tuple[Constraint, ...]
-    seconds: dict[str, float]
-
-    @property
-    def best(self) -> Proposal:
-        """The best verified proposal."""
-        return self.proposals[0]
 
 
 class Search:
@@ -228,7 +144,7 @@ class Search:
                 metric=scores.METRIC,
                 unit=scores.UNIT,
                 prior=None if self.settings.design == "single_swaps" else CurvePrior(),
-                context={"design": self.settings.design, "networks": len(design), "seeds": self.seeds()},
+                context={"design": self.settings.design, "networks": len(design), "seeds": self.settings.score_seeds()},
             )
         self.folder.save_table(table)
         return table
@@ -263,10 +179,10 @@ class Search:
             dataclasses.replace(row, measured=measured[row.assignment], predicted=_predicted(row, tables, own))
             for row in rows
         ]
-        order = sorted(rows[: len(proposals)], key=lambda row: self._rank(row, own))
+        baseline = Proposal("reference", reference, measured=own)
         result = SearchResult(
-            Proposal("reference", reference, measured=own),
-            order,
+            baseline,
+            sorted(rows[: len(proposals)], key=lambda row: self._rank(row, baseline)),
             rows[len(proposals) :],
             tables,
             self.settings.constraints,
@@ -279,27 +195,18 @@ class Search:
     def scorer(self) -> NWOTScorer:
         """Returns the scorer, which is built once."""
         if self._scorer is None:
-            settings = self.settings
-            shape = tuple(self.score_model.inputs[0].shape[1:])
-            images = image_batch(settings.images, settings.batch_size, shape, settings.seed, settings.pixel_max)
-            self._score_conditions = {
-                "images": hashlib.sha256(images.tobytes()).hexdigest()[:16],
-                "batch_size": len(images),
-                "input_shape": list(shape),
-                "batch_norm": settings.batch_norm,
-            }
-            self._scorer = NWOTScorer(self.score_model, images, settings.activations, settings.batch_norm)
+            self._scorer = make_scorer(self.score_model, self.settings)
         return self._scorer
 
-    def _rank(self, row: Proposal, reference: dict[str, Estimate]) -> tuple[float, float]:
-        """Sorts by total violation of the constraints, as measured, then by the objective."""
-        violation = 0.0
+    def _rank(self, row: Proposal, reference: Proposal) -> tuple[float, float]:
+        """Sorts by how far the constraints are broken, beyond the errors of measuring, then by the objective."""
+        broken = 0.0
         for constraint in self.settings.constraints:
-            value, own = row.measured[constraint.metric].value, reference[constraint.metric].value
-            if not constraint.holds(value, own):
-                violation += abs(value - constraint.bound(own)) / max(abs(own), 1e-9)
+            if row.standing(constraint, reference) == "broken":
+                own = reference.measured[constraint.metric].value
+                broken += constraint.shortfall(row.measured[constraint.metric].value, own) / max(abs(own), 1e-9)
         sign = -1.0 if self.settings.maximize else 1.0
-        return violation, sign * row.measured[str(self.settings.maximize or self.settings.minimize)].value
+        return broken, sign * row.measured[self.settings.objective].value
 
     def _host_bench(self, network: TFLiteNetwork, networks: int) -> latency.HostBench:
         """Chooses the number of runs from the time that the reference takes."""
@@ -335,17 +242,12 @@ class Search:
         return scores.score_assignments(
             scorer,
             assignments,
-            self.seeds(),
+            self.settings.score_seeds(),
             self.folder.journal,
             model_hash=self._hash,
             purpose=purpose,
-            conditions=self._score_conditions,
             progress=self._progress,
         )
-
-    def seeds(self) -> list[int | None]:
-        """Returns the seeds of the initializations that scores are averaged over; None for the model's own weights."""
-        return [self.settings.seed + number for number in range(self.settings.seeds)] or [None]
 
     def _write(self, result: SearchResult) -> None:
         context = {
@@ -366,6 +268,13 @@ class Search:
         start = time.perf_counter()
         yield
         self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - start
+
+
+def make_scorer(model: keras.Model, settings: SearchSettings) -> NWOTScorer:
+    """Returns a scorer of a model on the photographs that the settings name."""
+    shape = tuple(model.inputs[0].shape[1:])
+    images = image_batch(settings.images, settings.batch_size, shape, settings.seed, settings.pixel_max)
+    return NWOTScorer(model, images, settings.activations, settings.batch_norm)
 
 
 def model_fingerprint(model: keras.Model) -> str:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import collections
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
@@ -29,7 +28,6 @@ def score_assignments(
     *,
     model_hash: str,
     purpose: str,
-    conditions: Mapping[str, Any],
     progress: Progress | None = None,
 ) -> list[Measurement]:
     """Scores every assignment with every seed, where the journal does not have it yet.
@@ -41,13 +39,12 @@ def score_assignments(
       journal: Where every score goes as soon as it is computed, with the reference's score at the same seed.
       model_hash: Hash of the network that the journal is about.
       purpose: "design" or "verify"; a score is the same for both, so one that was made for another purpose is taken.
-      conditions: What else the scores depend on: images, batch size, BatchNorm mode.
       progress: Wraps the assignments that are left, for a progress bar.
 
     Returns:
       One measurement for every assignment and seed.
     """
-    conditions = dict(conditions)
+    conditions = scorer.conditions
     done = {
         (m.conditions["seed"], m.assignment.digest): m
         for m in journal.select(METRIC)

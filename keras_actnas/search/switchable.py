@@ -7,9 +7,10 @@ from typing import Any
 
 import keras
 
-from keras_actnas.core.activations import canonical_name, leaky_slope
+from keras_actnas.core.activations import canonical_name
 from keras_actnas.core.assignment import Assignment
 from keras_actnas.core.errors import InputError
+from keras_actnas.layers import activation_function
 from keras_actnas.surgery import activation_sites, separate_activations, set_batch_size
 from keras_actnas.surgery.copying import Rewrite, copy_model
 from keras_actnas.surgery.recreate import recreate
@@ -27,7 +28,7 @@ class SwitchableActivation(keras.layers.Layer):
         super().__init__(**kwargs)
         self.activations = tuple(activations)
         self.index = index
-        self._functions = [keras_function(name) for name in self.activations]
+        self._functions = [activation_function(name) for name in self.activations]
         self.choice = self.add_weight(
             name="choice", shape=(), dtype="int32", initializer=keras.initializers.Constant(index), trainable=False
         )
@@ -43,20 +44,6 @@ class SwitchableActivation(keras.layers.Layer):
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments of the constructor."""
         return {**super().get_config(), "activations": self.activations, "index": self.index}
-
-
-def keras_function(name: str) -> Any:
-    """Returns the function of an activation without weights."""
-    slope = leaky_slope(name)
-    if slope is not None:
-        return lambda x: keras.ops.leaky_relu(x, negative_slope=slope)
-    if name == "identity":
-        return lambda x: x
-    if name == "gelu":
-        return lambda x: keras.ops.gelu(x, approximate=False)
-    if name == "prelu":
-        raise InputError("Expected activations without weights to switch between. Received: 'prelu'.")
-    return keras.activations.get(name)
 
 
 class SwitchableNetwork:

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 
 from keras_actnas import core
+from keras_actnas.layers.named import activation_layer, keras_name
 
 ACTIVATION_LAYERS = (
     keras.layers.Activation,
@@ -33,9 +34,6 @@ ARGUMENT_LAYERS = (
     keras.layers.EinsumDense,
 )
 """Layers that apply the activation of their `activation=` argument to their output, as the last thing they do."""
-
-PRELU_START = 0.25
-"""Slope that a new PReLU starts with, as in the paper (He et al. 2015); Keras's own default, 0, is a ReLU."""
 
 _FUNCTIONS = ("relu", "relu6", "silu", "gelu", "elu", "selu", "mish", "softplus", "tanh", "sigmoid", "hard_sigmoid")
 _OF_FUNCTION = {
@@ -90,33 +88,20 @@ def argument(activation: str, layer: keras.Layer) -> Any:
         )
     slope = core.leaky_slope(activation)
     if slope is None:
-        return _keras_name(activation)
+        return keras_name(activation)
     return keras.layers.LeakyReLU(slope, name=f"{layer.name}_leaky_relu", dtype=layer.dtype_policy)
 
 
-def activation_layer(activation: str, name: str, like: keras.Layer, rank: int = 4) -> keras.Layer:
+def activation_like(activation: str, name: str, like: keras.Layer, rank: int = 4) -> keras.Layer:
     """Returns a new layer that applies an activation.
 
     Args:
       activation: Canonical name.
       name: Name of the new layer.
       like: Layer that the new one stands in for: it takes its dtype policy and its trainable flag.
-      rank: Number of dimensions of the input, with the batch. A PReLU shares its slopes over all but the channels.
+      rank: Number of dimensions of the input, with the batch.
     """
-    common = {"name": name, "dtype": like.dtype_policy, "trainable": like.trainable}
-    slope = core.leaky_slope(activation)
-    if slope is not None:
-        return keras.layers.LeakyReLU(slope, **common)
-    if activation == "prelu":
-        first = 1 if keras.config.image_data_format() == "channels_last" else 2
-        shared = list(range(first, rank - 1 if first == 1 else rank))
-        start = keras.initializers.Constant(PRELU_START)
-        return keras.layers.PReLU(alpha_initializer=start, shared_axes=shared or None, **common)
-    return keras.layers.Activation(_keras_name(activation), **common)
-
-
-def _keras_name(activation: str) -> str:
-    return "linear" if activation == "identity" else activation
+    return activation_layer(activation, rank, name=name, dtype=like.dtype_policy, trainable=like.trainable)
 
 
 def _of_callable(function: Any) -> str | None:

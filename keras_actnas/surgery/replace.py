@@ -8,7 +8,7 @@ from typing import Any
 import keras
 
 from keras_actnas import core
-from keras_actnas.surgery.activations import activation_layer, argument, is_argument_layer
+from keras_actnas.surgery.activations import activation_like, argument, is_argument_layer
 from keras_actnas.surgery.copying import Rewrite, copy_model
 from keras_actnas.surgery.recreate import recreate
 from keras_actnas.surgery.sites import Placement, placements
@@ -59,6 +59,6 @@ def with_activation(placement: Placement, activation: str) -> Any:
     """Returns a new layer that does what a site's layer does, with another activation."""
     layer = placement.layer
     if not is_argument_layer(layer):
-        return activation_layer(activation, layer.name, like=layer, rank=len(placement.site.shape) + 1)
+        return activation_like(activation, layer.name, like=layer, rank=len(placement.site.shape) + 1)
     value = argument(activation, layer)
     return recreate(layer, lambda config: {**config, "activation": value})

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 
 from keras_actnas import core
-from keras_actnas.surgery.activations import activation_layer, is_argument_layer
+from keras_actnas.surgery.activations import activation_like, is_argument_layer
 from keras_actnas.surgery.copying import Rewrite, copy_model
 from keras_actnas.surgery.recreate import recreate
 from keras_actnas.surgery.sites import Placement, placements
@@ -69,7 +69,7 @@ def separate_activations(
 
 def _layer(placement: Placement, name: str, activation: str | None) -> Any:
     site = placement.site
-    return activation_layer(activation or site.activation, name, like=placement.layer, rank=len(site.shape) + 1)
+    return activation_like(activation or site.activation, name, like=placement.layer, rank=len(site.shape) + 1)
 
 
 def _without_activation(layer: Any) -> Any:

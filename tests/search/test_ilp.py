@@ -4,13 +4,16 @@ import builtins
 import doctest
 import itertools
 import math
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
 from keras_actnas.core import Assignment, Constraint, Estimate, InputError, MetricTable, MissingDependencyError
 from keras_actnas.search import choice_program, ilp
-from keras_actnas.search.choice_program import ChoiceProgram
+from keras_actnas.search.choice_program import Answer, ChoiceProgram
 from keras_actnas.search.ilp import InfeasibleError, solve_ilp
 
 ACTIVATIONS = ("silu", "relu", "hard_swish", "leaky_relu")
@@ -173,6 +176,18 @@ def test_cells_without_a_value_in_a_used_table_are_not_chosen():
     assert dict(solve_ilp(tables, "latency").proposals[0].assignment) == {"site0": "relu"}
 
 
+def test_infinite_values_are_no_values():
+    tables = {"latency": make_table("latency", [[0, -math.inf, math.inf, -1]])}
+    assert solve_ilp(tables, "latency").proposals[0].assignment["site0"] == "leaky_relu"
+
+
+def test_a_bound_missed_by_rounding_can_be_used():
+    # Small effects on a large score: the bound's rounding error is large beside them.
+    tables = {"nwot": make_table("nwot", [[0, 1e-3, -1e-3, 2e-3]], value=1e4)}
+    bound = Constraint("nwot", ">=", 0.0, 1e4 + 2e-3 + 1e-7)
+    assert solve_ilp(tables, "nwot", [bound]).proposals[0].assignment["site0"] == "leaky_relu"
+
+
 def test_rows_in_another_order_are_matched_by_name():
     swapped = Assignment.uniform(["site1", "site0"], "silu")
     tables = {
@@ -228,9 +243,10 @@ class TestInfeasible:
         assert caught.value.closest[broken].offset == pytest.approx(20 - 3.126)
 
     def test_relaxes_on_request(self):
-        broken, kept = parse("latency<=50%"), parse("nwot<=reference")
+        # Without the constraint that is kept, the least nwot is that of leaky_relu.
+        broken, kept = parse("latency<=16.8"), parse("nwot>=reference-3")
         result = solve_ilp(self.tables, "nwot", [broken, kept], on_infeasible="relax", top_k=5)
-        assert [dict(item.assignment) for item in result.proposals] == [{"site0": "leaky_relu", "site1": "relu"}]
+        assert [dict(item.assignment) for item in result.proposals] == [{"site0": "relu", "site1": "relu"}]
         assert result.proposals[0].status == "optimal"
         assert list(result.relaxed) == [broken]
         assert result.relaxed[broken].holds(result.proposals[0].predicted["latency"].value, 20.0)
@@ -293,8 +309,10 @@ class TestTime:
             tables[f"metric{number}"] = make_table(f"metric{number}", -delta if number == 0 else delta)
         return tables, [Constraint(f"metric{number}", "<=", 1.0, 75.0 * sites) for number in range(1, count + 1)]
 
+    @pytest.mark.parametrize("width", [1.3, 4.0])
     @pytest.mark.parametrize("solver", ["highs", "cbc"])
-    def test_what_is_not_proven_is_not_called_optimal(self, solver):
+    def test_what_is_not_proven_is_not_called_optimal(self, solver, width, monkeypatch):
+        monkeypatch.setattr(choice_program, "_CORE_WIDTH", width)
         tables, constraints = self.hard()
         result = solve_ilp(tables, "metric0", constraints, top_k=3, time_limit=1.0, solver=solver)
         assert [proposal.status for proposal in result.proposals] == ["feasible"]
@@ -309,6 +327,33 @@ class TestTime:
         with pytest.raises(InputError, match="time_limit") as caught:
             solve_ilp(tables, "metric0", constraints, time_limit=1e-6, solver=solver)
         assert not isinstance(caught.value, InfeasibleError)
+
+    def test_nothing_is_built_on_what_is_not_proven(self, monkeypatch):
+        tables = {"latency": make_table("latency", np.zeros((3, 4)))}
+        solve = ChoiceProgram.solve
+        monkeypatch.setattr(
+            ChoiceProgram, "solve", lambda self, seconds: Answer("feasible", solve(self, seconds).columns)
+        )
+        result = solve_ilp(tables, "latency", top_k=5)
+        assert [proposal.status for proposal in result.proposals] == ["feasible"]
+        assert result.timed_out
+
+    @pytest.mark.parametrize(
+        ("second", "expected"),
+        [
+            (Answer("unknown"), Answer("feasible", (1, 1))),
+            (Answer("feasible", (2, 2)), Answer("feasible", (1, 1))),
+            (Answer("feasible", (3, 3)), Answer("feasible", (3, 3))),
+            (Answer("optimal", (3, 3)), Answer("optimal", (3, 3))),
+            (Answer("infeasible"), Answer("feasible", (1, 1))),
+        ],
+    )
+    def test_the_best_of_some_cells_is_not_called_optimal(self, second, expected, monkeypatch):
+        program = ChoiceProgram(np.ones((2, 4), bool), np.array([[0.0, 5.0, 6.0, 3.0]] * 2), "highs")
+        answers = iter([Answer("optimal", (1, 1)), second])
+        monkeypatch.setattr(program, "_solve", lambda cells, deadline: next(answers))
+        monkeypatch.setattr(choice_program, "_CORE_WIDTH", 1.0)
+        assert program.solve() == expected
 
     def test_a_limit_that_is_not_reached_changes_nothing(self):
         tables = random_tables(0)
@@ -342,14 +387,20 @@ def test_leaving_cells_out_first_changes_nothing(width, monkeypatch):
     assert costs == sorted(costs)
 
 
-def test_works_where_highs_has_run_with_other_options():
-    highspy = pytest.importorskip("highspy")
-    other = highspy.Highs()
-    other.setOptionValue("output_flag", False)
-    other.setOptionValue("threads", 2)
-    other.addVar(0, 1)
-    other.run()
-    assert solve_ilp(random_tables(1), "latency").proposals[0].status == "optimal"
+def test_works_where_highs_has_run_with_another_number_of_threads():
+    code = (
+        "import highspy, numpy as np\n"
+        "highs = highspy.Highs()\n"
+        "highs.setOptionValue('output_flag', False)\n"
+        "highs.setOptionValue('threads', 2)\n"
+        "highs.addVar(0, 1)\n"
+        "highs.run()\n"
+        "from keras_actnas.search.choice_program import ChoiceProgram\n"
+        "print(ChoiceProgram(np.ones((2, 2), bool), np.eye(2), 'highs').solve())\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    result = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert result.stdout == "Answer(outcome='optimal', columns=(1, 0))\n"
 
 
 @pytest.mark.parametrize("solver", ["highs", "cbc"])

@@ -1,0 +1,5 @@
+"""Keras layers."""
+
+from keras_actnas.layers.named import activation_function, activation_layer
+
+__all__ = ["activation_function", "activation_layer"]
