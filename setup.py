@@ -1,0 +1,52 @@
+"""Package description of keras-actnas. The configuration of the tools is in pyproject.toml."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+VERSION = re.search(r'^__version__ = "(.+)"', (ROOT / "keras_actnas/__init__.py").read_text(), re.MULTILINE)[1]
+
+TENSORFLOW = ["tensorflow>=2.20,<3", "keras>=3.12,<4"]
+BENCH = ["ai-edge-litert>=2.0"]
+REPORT = ["matplotlib>=3.8"]
+SEARCH = [
+    *TENSORFLOW,
+    *BENCH,
+    *REPORT,
+    "flatbuffers>=24.3",
+    "highspy>=1.10",
+    "pillow>=10.3",
+    "pulp>=3.3",
+    "scikit-image>=0.24",
+    "tqdm>=4.66",
+]
+TEST = [*SEARCH, "mypy>=1.17", "pytest>=8.3", "ruff>=0.14"]
+
+setup(
+    name="keras-actnas",
+    version=VERSION,
+    description="Choose, train and deploy the activation functions of neural networks for small devices.",
+    long_description=(ROOT / "README.md").read_text(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    packages=find_packages(include=["keras_actnas", "keras_actnas.*"]),
+    package_data={"keras_actnas": ["py.typed"]},
+    python_requires=">=3.10",
+    install_requires=["numpy>=1.26", "absl-py>=2.1"],
+    extras_require={
+        "tensorflow": TENSORFLOW,
+        "bench": BENCH,
+        "report": REPORT,
+        "search": SEARCH,
+        "test": TEST,
+    },
+    entry_points={"console_scripts": ["keras-actnas = keras_actnas.cli:main"]},
+    classifiers=[
+        "Development Status :: 3 - Alpha",
+        "Intended Audience :: Developers",
+        "Programming Language :: Python :: 3",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+    ],
+)
