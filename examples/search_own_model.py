@@ -2,7 +2,7 @@
 
   python examples/search_own_model.py
 
-Takes about a minute on two cores. The model here is a small untrained classifier; yours is whatever Keras model you have.
+Takes some seconds. The model here is a small untrained classifier; yours is whatever Keras model you have.
 """
 
 import sys

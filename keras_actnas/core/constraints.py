@@ -78,8 +78,12 @@ class Constraint:
         return self.shortfall(value, reference) <= tolerance * max(1.0, abs(reference))
 
     def __str__(self) -> str:
+        """Returns the constraint as `parse` reads it, if it has a form that `parse` knows."""
         if self.factor == 0:
-            return f"{self.metric} {self.sense} {self.offset:g}"
-        if self.factor == 1:
-            return f"{self.metric} {self.sense} reference{f' {self.offset:+g}' if self.offset else ''}"
-        return f"{self.metric} {self.sense} {self.factor:.4g} x reference"
+            bound = f"{self.offset:g}"
+        elif self.offset == 0:
+            bound = "reference" if self.factor == 1 else f"{100 * self.factor:g}%"
+        else:
+            share = "" if self.factor == 1 else f"{self.factor:g} x "
+            bound = f"{share}reference{self.offset:+g}"
+        return f"{self.metric} {self.sense} {bound}"

@@ -153,6 +153,12 @@ class Journal:
             self._file.close()
             self._file = None
 
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def __iter__(self) -> Iterator[Measurement]:
         return iter(self.measurements)
 

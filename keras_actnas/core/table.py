@@ -67,6 +67,9 @@ class MetricTable:
     residual: float = 0.0
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "activations", tuple(canonical_name(name) for name in self.activations))
+        if len(set(self.activations)) < len(self.activations):
+            raise InputError(f"Expected different activations in a table. Received: {', '.join(self.activations)}.")
         shape = (len(self.reference), len(self.activations))
         for name in ("delta", "standard_error"):
             if getattr(self, name).shape != shape:
@@ -100,7 +103,8 @@ class MetricTable:
     def predict(self, assignment: Mapping[str, str]) -> Estimate:
         """Returns the predicted metric: the reference's value plus the deltas of all sites (ActNAS section 3.3.3).
 
-        The standard error is that of the difference to the reference.
+        Sites that the assignment does not name keep the reference's activation. The standard error is that of the
+        difference to the reference.
         """
         cells = self.choices(assignment)
         value = self.reference_value.value + sum(self.delta[cell] for cell in cells)

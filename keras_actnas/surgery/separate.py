@@ -21,6 +21,7 @@ def separate_activations(
     name_of: NameOf | None = None,
     activation: str | None = None,
     include: Sequence[str] = (),
+    sites: Sequence[str] | None = None,
 ) -> keras.Model:
     """Returns a copy of a model in which the activation of every site is a separate layer.
 
@@ -35,9 +36,11 @@ def separate_activations(
         keeps its name, and one split off from layer `conv` is `conv_activation`.
       activation: Activation that every site gets; by default each keeps its own, and the outputs are the same.
       include: As in `activation_sites`.
+      sites: Names of the sites to separate, the others stay as they are; None for all.
 
     Raises:
-      InputError: As for `replace_activations`, or `name_of` returns a name twice or one that Keras does not allow.
+      InputError: As for `replace_activations`, `sites` names a site that the model does not have, or `name_of` returns
+        a name twice or one that Keras does not allow.
 
     >>> inputs = keras.Input((8, 8, 3))
     >>> model = keras.Model(inputs, keras.layers.Conv2D(4, 3, activation="relu", name="stem")(inputs))
@@ -46,7 +49,7 @@ def separate_activations(
     ['stem', 'site-stem']
     """
     activation = None if activation is None else core.canonical_name(activation)
-    placed = placements(model, include)
+    placed = _selected(placements(model, include), sites)
     names = _layer_names(placed, name_of)
     by_layer = {id(placement.layer): placement for placement in placed}
 
@@ -65,6 +68,14 @@ def separate_activations(
         return None
 
     return copy_model(model, Rewrite(instead=instead, after=after))
+
+
+def _selected(placed: list[Placement], sites: Sequence[str] | None) -> list[Placement]:
+    if sites is None:
+        return placed
+    wanted = list(sites)
+    core.Assignment((placement.site.name, placement.site.activation) for placement in placed).check_sites(wanted)
+    return [placement for placement in placed if placement.site.name in wanted]
 
 
 def _layer(placement: Placement, name: str, activation: str | None) -> Any:

@@ -216,7 +216,7 @@ class TestInfeasible:
         with pytest.raises(InfeasibleError) as caught:
             solve_ilp(self.tables, "nwot", [constraint], solver=solver)
         assert str(caught.value) == (
-            "Expected constraints that some assignment keeps. Received: latency <= 0.5 x reference (10 ms). "
+            "Expected constraints that some assignment keeps. Received: latency <= 50% (10 ms). "
             "The closest that can be met is latency <= 10.874 ms (54.37 % of the reference)."
         )
         assert caught.value.closest[constraint].bound(20.0) == pytest.approx(10.874, abs=1e-9)
@@ -286,7 +286,7 @@ def test_contradictory_constraints_are_both_named():
         solve_ilp(tables, "latency", [parse("latency>=90%"), parse("latency<=80%")])
     assert str(caught.value) == (
         "Expected constraints that do not contradict each other. "
-        "Received: latency <= 0.8 x reference (80 ms) and latency >= 0.9 x reference (90 ms)."
+        "Received: latency <= 80% (80 ms) and latency >= 90% (90 ms)."
     )
     assert not isinstance(caught.value, InfeasibleError)
 
