@@ -44,8 +44,8 @@ def main(out: str = "runs/small_classifier") -> None:
     )
     result = Search(model, out, settings, say=print).run()
     units = {metric: table.unit for metric, table in result.tables.items()}
-    print(proposals_table(result.reference, result.proposals, result.baselines, units, result.constraints))
-    print(verdict(result.reference, result.best))
+    print(proposals_table(result.reference, result.proposals, result.baselines, units, settings.constraints))
+    print(verdict(result.reference, result.best, "latency", units["latency"]))
 
 
 if __name__ == "__main__":

@@ -45,12 +45,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         positional = values([f"keras-actnas {name}", *arguments[1:]])[1:]
         command.run(values, positional)
+        return 0
     except (InputError, flags.Error) as error:
-        return _fail(f"keras-actnas {name}", str(error))
+        message = str(error)
     except KeyboardInterrupt:
         print("\nInterrupted. What was measured is kept: the same command continues.", file=sys.stderr)
         return 130
-    return 0
+    # Not before the error is gone, and with it a progress bar that it broke off, whose line would not have ended.
+    return _fail(f"keras-actnas {name}", message)
 
 
 def _usage() -> str:

@@ -11,7 +11,7 @@ from typing import Any
 from absl import flags
 
 from keras_actnas.commands.assignments import read_assignment
-from keras_actnas.commands.models import define_model_flags, load_model
+from keras_actnas.commands.models import check_new_file, define_model_flags, load_model
 from keras_actnas.core.errors import InputError
 from keras_actnas.export import TFLiteNetwork
 
@@ -26,6 +26,7 @@ def define_flags(values: flags.FlagValues) -> None:
         flag_values=values,
     )
     flags.DEFINE_string("out", None, "The .keras or .tflite file to write.", flag_values=values)
+    flags.DEFINE_bool("overwrite", False, "Whether --out may exist already.", flag_values=values)
 
 
 def run(values: Any, positional: list[str]) -> None:
@@ -35,6 +36,7 @@ def run(values: Any, positional: list[str]) -> None:
     out = values.out or ""
     if not out.endswith((".keras", ".tflite")):
         raise InputError(f"Expected --out=FILE.keras or FILE.tflite. Received: {values.out!r}.")
+    check_new_file(out, values.overwrite)
     if (values.model or "").endswith(".tflite"):
         if not out.endswith(".tflite"):
             raise InputError(f"Expected --out=FILE.tflite, since the model is a .tflite. Received: {out!r}.")

@@ -26,5 +26,11 @@ def read_assignment(text: str, reference: Assignment) -> Assignment:
             raise InputError(f"Expected a proposal in {path}. Received: {name!r}.{closest(name, proposals)}")
         return reference.with_swaps(proposals[name].assignment)
     if path.endswith(".json"):
-        return reference.with_swaps(Assignment.load(path))
+        try:
+            assignment = Assignment.load(path)
+        except InputError as error:
+            raise InputError(
+                f"Expected a JSON file of site: activation, or proposals.json#NAME. Received: {text} ({error})"
+            ) from error
+        return reference.with_swaps(assignment)
     return Assignment.uniform(reference, canonical_name(text))

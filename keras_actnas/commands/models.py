@@ -7,12 +7,15 @@ import importlib
 import os
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from absl import flags
 
 from keras_actnas.core.errors import InputError, MissingDependencyError, closest
+
+_FILES = (".keras", ".h5")
 
 
 def define_model_flags(values: flags.FlagValues) -> None:
@@ -56,12 +59,13 @@ def load_model(values: Any, image_size: str | None = None) -> Any:
     spec = values.model
     if not spec:
         raise InputError("Expected --model: a YOLO by name, a .keras file, or module:function. Received: none.")
-    keras = _keras()
-    keras.utils.set_random_seed(values.seed)
-    if spec.endswith((".keras", ".h5")):
-        return _from_file(keras, Path(spec))
-    if ":" in spec:
-        return _from_function(keras, spec)
+    with _without_notices():
+        keras = _keras()
+        keras.utils.set_random_seed(values.seed)
+    if not is_named(spec):
+        model = _from_file(keras, Path(spec)) if spec.endswith(_FILES) else _from_function(keras, spec)
+        _check_image_size(values, model)
+        return model
     from keras_actnas.models import YOLO, YOLO_NAMES
 
     if spec not in YOLO_NAMES:
@@ -73,9 +77,30 @@ def load_model(values: Any, image_size: str | None = None) -> Any:
     return YOLO(spec, num_classes=values.num_classes, input_shape=(height, width, 3))
 
 
+def check_new_file(path: str, overwrite: bool) -> None:
+    """Raises `InputError` when a file exists that may not be overwritten."""
+    if Path(path).exists() and not overwrite:
+        raise InputError(f"Expected --out to be a new file. Received: {path}, which exists; give --overwrite.")
+
+
 def is_named(spec: str) -> bool:
     """Whether `--model` is a network that can be built at any image size."""
-    return not spec.endswith((".keras", ".h5")) and ":" not in spec
+    return not spec.endswith(_FILES) and ":" not in spec
+
+
+@contextlib.contextmanager
+def _without_notices() -> Iterator[None]:
+    """Keeps what TensorFlow writes to stderr while it starts, whatever its log level, from drowning our messages."""
+    sys.stderr.flush()
+    own = os.dup(2)
+    try:
+        with open(os.devnull, "wb") as null:  # noqa: PTH123
+            os.dup2(null.fileno(), 2)
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(own, 2)
+        os.close(own)
 
 
 def _keras() -> Any:
@@ -93,7 +118,8 @@ def _from_file(keras: Any, path: Path) -> Any:
     try:
         return keras.models.load_model(path, compile=False)
     except Exception as error:  # Keras raises many types, depending on what is missing or damaged.
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        # The cause comes last, behind what the layers around it have to say.
+        reason = (str(error).split("Exception encountered: ")[-1].strip().splitlines() or [type(error).__name__])[0]
         raise InputError(
             f"Expected a .keras file that Keras can load. Received: {path} ({reason[:200]}). If it has layers of your "
             "own, write a function that imports them and loads the file, and give --model=module:function."
@@ -107,11 +133,28 @@ def _from_function(keras: Any, spec: str) -> Any:
     sys.path.insert(0, os.getcwd())  # noqa: PTH109
     try:
         function = getattr(importlib.import_module(module_name), function_name)
-    except (ImportError, AttributeError) as error:
+    except Exception as error:  # The module is the user's: it may raise anything.
         raise InputError(
-            f"Expected --model=module:function that can be imported. Received: {spec!r} ({error})."
+            f"Expected --model=module:function that can be imported. Received: {spec!r} "
+            f"({type(error).__name__}: {error})."
         ) from error
-    model = function()
+    try:
+        model = function()
+    except Exception as error:
+        raise InputError(
+            f"Expected {spec} to return a keras.Model when it is called without arguments. "
+            f"Received: {type(error).__name__}: {error}."
+        ) from error
     if not isinstance(model, keras.Model):
         raise InputError(f"Expected {spec} to return a keras.Model. Received: {type(model).__name__}.")
     return model
+
+
+def _check_image_size(values: Any, model: Any) -> None:
+    """Raises `InputError` when `--image_size` is given and a model that is not built by name has another."""
+    own = tuple(model.inputs[0].shape[1:3]) if getattr(model, "inputs", None) else ()
+    if values["image_size"].present and parse_image_size(values.image_size) != own:
+        raise InputError(
+            f"Expected no --image_size, which is for a YOLO by name: {values.model} has its own, {own}. "
+            f"Received: {values.image_size!r}."
+        )

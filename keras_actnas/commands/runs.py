@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,14 @@ from absl import flags
 from keras_actnas.commands.models import define_model_flags, is_named, load_model
 from keras_actnas.core.constraints import Constraint
 from keras_actnas.core.errors import InputError
+from keras_actnas.search.choice_program import SOLVERS
+from keras_actnas.search.designs import DESIGNS
+from keras_actnas.search.metrics import UNITS
+from keras_actnas.search.settings import BATCH_NORM_MODES, SearchSettings
+from keras_actnas.tflite_bench import DELEGATES
 
 DEFAULT_SCORE_SIZE = "224"
+_DEFAULTS = SearchSettings()
 
 
 def define_run_flags(values: flags.FlagValues) -> None:
@@ -23,14 +29,21 @@ def define_run_flags(values: flags.FlagValues) -> None:
     )
     flags.DEFINE_string("device", "host", "What is measured: host, this machine.", flag_values=values)
     flags.DEFINE_list(
-        "activations", "relu,silu,hard_swish,relu6,leaky_relu", "Candidates for every site.", flag_values=values
+        "activations",
+        list(_DEFAULTS.activations),
+        "Candidates for every site, besides the activation that the model has there.",
+        flag_values=values,
     )
     flags.DEFINE_enum(
-        "design", "mixtures", ["mixtures", "single_swaps"],
+        "design", _DEFAULTS.design, DESIGNS,
         "Networks to measure: random mixtures, or one swap at a time as in the paper.", flag_values=values,
     )  # fmt: skip
     flags.DEFINE_integer(
-        "networks", 150, "How many mixtures are measured and scored.", lower_bound=1, flag_values=values
+        "networks",
+        _DEFAULTS.networks,
+        "How many mixtures are measured and scored.",
+        lower_bound=1,
+        flag_values=values,
     )
     _define_bench_flags(values)
     _define_score_flags(values)
@@ -38,14 +51,20 @@ def define_run_flags(values: flags.FlagValues) -> None:
 
 
 def _define_bench_flags(values: flags.FlagValues) -> None:
-    flags.DEFINE_integer("num_threads", 1, "Threads of the TFLite runtime.", lower_bound=1, flag_values=values)
-    flags.DEFINE_enum("delegate", "xnnpack", ["xnnpack", "none"], "TFLite delegate.", flag_values=values)
+    flags.DEFINE_integer(
+        "num_threads", _DEFAULTS.num_threads, "Threads of the TFLite runtime.", lower_bound=1, flag_values=values
+    )
+    flags.DEFINE_enum("delegate", _DEFAULTS.delegate, DELEGATES, "TFLite delegate.", flag_values=values)
     flags.DEFINE_integer(
         "runs", None, "Timed runs of each network; by default as many as --minutes allow, at most 50.",
         lower_bound=1, flag_values=values,
     )  # fmt: skip
     flags.DEFINE_float(
-        "minutes", 2.0, "Time budget for measuring the latency table.", lower_bound=0.0, flag_values=values
+        "minutes",
+        _DEFAULTS.minutes,
+        "Time budget for measuring the latency table, and again for verifying.",
+        lower_bound=0.0,
+        flag_values=values,
     )
 
 
@@ -53,19 +72,24 @@ def _define_score_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_string(
         "images", None, "Folder of photographs for NWOT; by default those that scikit-image ships.", flag_values=values
     )
-    flags.DEFINE_integer("batch_size", 16, "Images in the NWOT batch.", lower_bound=2, flag_values=values)
+    flags.DEFINE_integer(
+        "batch_size", _DEFAULTS.batch_size, "Images in the NWOT batch.", lower_bound=2, flag_values=values
+    )
     flags.DEFINE_float(
-        "pixel_max", 1.0, "Value of a white pixel as the model expects it: 1 or 255.", flag_values=values
+        "pixel_max",
+        _DEFAULTS.pixel_max,
+        "Value of a white pixel as the model expects it: 1 or 255.",
+        flag_values=values,
     )
     flags.DEFINE_string(
         "score_image_size", DEFAULT_SCORE_SIZE, "Image size for NWOT of a YOLO by name.", flag_values=values
     )
     flags.DEFINE_integer(
-        "seeds", 3, "Initializations that NWOT is averaged over; 0 scores the model's own weights.",
+        "seeds", _DEFAULTS.seeds, "Initializations that NWOT is averaged over; 0 scores the model's own weights.",
         lower_bound=0, flag_values=values,
     )  # fmt: skip
     flags.DEFINE_enum(
-        "batch_norm", "inference", ["inference", "batch"],
+        "batch_norm", _DEFAULTS.batch_norm, BATCH_NORM_MODES,
         "BatchNorm in NWOT: moving statistics, as the paper's authors do, or the batch's.", flag_values=values,
     )  # fmt: skip
 
@@ -75,25 +99,39 @@ def define_solve_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_string("minimize", None, "Metric to minimize: latency (the default).", flag_values=values)
     flags.DEFINE_string("maximize", None, "Metric to maximize instead, such as nwot.", flag_values=values)
     flags.DEFINE_multi_string(
-        "constraint", ["nwot>=reference"],
-        "Bound on a metric: 'latency<=90%', 'latency<=24.5', 'nwot>=reference-0.5'; may be repeated, empty for none.",
+        "constraint", None,
+        "Bound on a metric: 'latency<=90%', 'latency<=24.5', 'nwot>=reference-0.5'; may be repeated, empty for none. "
+        "By default nwot>=reference.",
         flag_values=values,
     )  # fmt: skip
-    flags.DEFINE_integer("top_k", 5, "How many proposals.", lower_bound=1, flag_values=values)
+    flags.DEFINE_integer("top_k", _DEFAULTS.top_k, "How many proposals.", lower_bound=1, flag_values=values)
     flags.DEFINE_integer(
-        "min_distance", 3, "Sites in which any two proposals differ, at least.", lower_bound=1, flag_values=values
+        "min_distance",
+        _DEFAULTS.min_distance,
+        "Sites in which any two proposals differ, at least.",
+        lower_bound=1,
+        flag_values=values,
     )
-    flags.DEFINE_enum("solver", "highs", ["highs", "cbc"], "ILP solver.", flag_values=values)
+    flags.DEFINE_enum("solver", _DEFAULTS.solver, SOLVERS, "ILP solver.", flag_values=values)
 
 
-def objective(values: Any) -> dict[str, Any]:
-    """Returns the keyword arguments of the solver that the flags describe."""
+def objective(values: Any, metrics: Container[str] = UNITS) -> dict[str, Any]:
+    """Returns the keyword arguments of the solver that the flags describe.
+
+    Args:
+      values: Parsed flags.
+      metrics: Metrics that there are tables of; default constraints on others do not apply.
+    """
     if values.minimize and values.maximize:
         raise InputError("Expected --minimize or --maximize. Received: both.")
+    if values.constraint is None:
+        constraints = tuple(constraint for constraint in _DEFAULTS.constraints if constraint.metric in metrics)
+    else:
+        constraints = tuple(Constraint.parse(text) for text in values.constraint if text.strip())
     return {
         "minimize": None if values.maximize else values.minimize or "latency",
         "maximize": values.maximize,
-        "constraints": tuple(Constraint.parse(text) for text in values.constraint if text.strip()),
+        "constraints": constraints,
         "top_k": values.top_k,
         "min_distance": values.min_distance,
         "solver": values.solver,
@@ -108,8 +146,6 @@ def make_settings(values: Any) -> Any:
     """
     if values.device != "host":
         raise InputError(f"Expected --device=host, this machine. Received: {values.device!r}.")
-    from keras_actnas.search.settings import SearchSettings
-
     chosen = {name: getattr(values, name) for name in _SETTINGS}
     return SearchSettings(**objective(values), activations=tuple(values.activations), **chosen)
 
@@ -126,13 +162,14 @@ def make_search(values: Any) -> Any:
     from keras_actnas.search import Search
 
     named = is_named(values.model)
-    name = f"{values.model}-{values.image_size}" if named else Path(values.model.replace(":", ".")).stem
+    own = values.model.replace(":", ".") if ":" in values.model else Path(values.model).stem
+    name = f"{values.model}-{values.image_size}" if named else own
     return Search(
         model,
         values.out or Path("runs") / name,
         settings,
         score_model=load_score_model(values) if named else None,
-        name=values.model,
+        name=Path(values.model).name,
         progress=progress,
         say=print,
     )

@@ -17,7 +17,7 @@ from typing import Any
 from absl import flags
 
 from keras_actnas.commands.runs import define_run_flags, make_search
-from keras_actnas.core.errors import InputError
+from keras_actnas.core.errors import InputError, MissingDependencyError
 from keras_actnas.core.files import write_atomically
 from keras_actnas.report import proposals_table, save_heatmap, verdict
 
@@ -33,29 +33,34 @@ def run(values: Any, positional: list[str]) -> None:
         raise InputError(f"Expected flags only. Received: {positional[0]!r}; write --model={positional[0]}.")
     search = make_search(values)
     result = search.run()
-    for table in result.tables.values():
-        save_heatmap(table, search.folder.file(f"{table.metric}.png"))
     summary = summarize(result)
     write_atomically(search.folder.file("summary.txt"), summary + "\n")
-    print(
-        f"\n{summary}\n\nResults in {os.fspath(search.folder.path)}: best.keras, best.tflite, proposals.json, tables/."
-    )
+    print(f"\n{summary}\n")
+    try:
+        for table in result.tables.values():
+            save_heatmap(table, search.folder.file(f"{table.metric}.png"))
+    except MissingDependencyError as error:  # No reason to fail when everything else is done.
+        print(error)
+    print(f"Results in {os.fspath(search.folder.path)}: best.keras, best.tflite, proposals.json, tables/.")
     print(", ".join(f"{stage} {seconds:.0f} s" for stage, seconds in search.seconds.items()))
 
 
 def summarize(result: Any) -> str:
     """Returns the result of a search as text."""
+    settings = result.settings
     units = {metric: table.unit for metric, table in result.tables.items()}
     lines = [
-        proposals_table(result.reference, result.proposals, result.baselines, units, result.constraints),
+        proposals_table(result.reference, result.proposals, result.baselines, units, settings.constraints),
         "",
-        verdict(result.reference, result.best),
+        *(verdict(result.reference, result.best, metric, unit) for metric, unit in units.items()),
     ]
-    broken = [c for c in result.constraints if result.best.standing(c, result.reference) == "broken"]
+    broken = [c for c in settings.constraints if result.best.standing(c, result.reference) == "broken"]
     if broken:
         lines.append(
             f"No proposal keeps {'; '.join(map(str, broken))} as measured; {result.best.name} comes closest. "
             "Measure more networks (--networks), or relax the constraint."
         )
+    state = f"of untrained networks, the mean over {settings.seeds} initializations" if settings.seeds else "as it is"
+    lines.append(f"nwot is the score {state}; +- is one standard error; {result.best.name} was measured twice.")
     lines.append("Weights were carried over, not trained: fine-tune best.keras before you use it.")
     return "\n".join(lines)

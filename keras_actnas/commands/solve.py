@@ -29,7 +29,7 @@ def define_flags(values: flags.FlagValues) -> None:
         "reference", None, "The reference's assignment (JSON), which tables in .csv need.", flag_values=values
     )
     flags.DEFINE_string(
-        "proposals", None, "Where proposals are written; by default OUT/proposals.json.", flag_values=values
+        "proposals", None, "A JSON file to write the proposals to; by default they are printed.", flag_values=values
     )
 
 
@@ -45,7 +45,7 @@ def run(values: Any, positional: list[str]) -> None:
             f"Expected tables in {values.out}/tables. Received: none; run `keras-actnas bench` and `score`."
         )
     tables = {table.metric: table for table in (_load(path, values.reference) for path in paths)}
-    arguments = objective(values)
+    arguments = objective(values, tables)
     result = solve_ilp(tables, **arguments)
     for proposal in result.proposals:
         metrics = ", ".join(
@@ -55,10 +55,9 @@ def run(values: Any, positional: list[str]) -> None:
         )
         counts = " ".join(f"{count} {name}" for name, count in proposal.assignment.counts().items())
         print(f"{proposal.name} ({proposal.status}): {metrics}; {counts}")
-    target = values.proposals or (str(Path(values.out, "proposals.json")) if values.out else None)
-    if target:
+    if values.proposals:
         context = {**arguments, "constraints": [str(constraint) for constraint in arguments["constraints"]]}
-        save_proposals(target, result.proposals, context)
+        save_proposals(values.proposals, result.proposals, context)
 
 
 def _load(path: Path, reference: str | None) -> MetricTable:

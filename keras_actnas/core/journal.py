@@ -67,7 +67,8 @@ class Measurement:
 class Journal:
     """A file of measurements. Lines are only ever appended, and each is on the disk before `append` returns.
 
-    The first `append` takes the file for this process: a second process that wants to write it gets an error.
+    A `with` block, or else the first `append`, takes the file for this process until `close` or the end of the
+    outermost block: a second process that wants to write it gets an error.
 
     Args:
       path: The file; it is made with the first measurement.
@@ -81,6 +82,7 @@ class Journal:
         self.path = Path(path)
         self.measurements: list[Measurement] = []
         self._file: io.FileIO | None = None
+        self._depth = 0
         try:
             content = self.path.read_bytes() if self.path.exists() else b""
         except OSError as error:
@@ -154,10 +156,21 @@ class Journal:
             self._file = None
 
     def __enter__(self) -> Journal:
+        """Takes the file for this process; raises `InputError` when another has it, or it cannot be written."""
+        if self._file is None:
+            try:
+                self._open()
+            except OSError as error:
+                raise InputError(
+                    f"Expected a journal that can be written. Received: {self.path} ({error.strerror})."
+                ) from error
+        self._depth += 1
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.close()
+        self._depth -= 1
+        if self._depth == 0:
+            self.close()
 
     def __iter__(self) -> Iterator[Measurement]:
         return iter(self.measurements)

@@ -3,20 +3,36 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from typing import Any
 
 from keras_actnas.core.activations import leaky_slope
 from keras_actnas.core.errors import InputError
 from keras_actnas.export.schema import schema
 
-SUPPORTED = ("relu", "silu", "hard_swish", "relu6", "leaky_relu", "gelu", "identity")
-"""Activations that graph editing can put at a site; `leaky_relu(slope)` too."""
+SUPPORTED = ("relu", "silu", "hard_swish", "relu6", "leaky_relu", "gelu", "elu", "identity")
+"""Activations that graph editing can put at a site; `leaky_relu(slope)` too. `elu` has no int8 kernel."""
 
-# Where the converter fuses a ReLU into the operator before it (measured: concatenation, mean, transposed convolution,
-# pad and resize keep a RELU operator of their own).
+# Where the converter fuses a ReLU into the operator before it, besides a transposed convolution with a bias (measured:
+# concatenation, mean, maximum, sum, matrix product of two tensors, 3D convolution, pad, resize and a transposed
+# convolution without bias keep a RELU operator of their own).
 FUSING = frozenset(
     ["CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "ADD", "SUB", "MUL", "DIV", "MAX_POOL_2D", "AVERAGE_POOL_2D"]
 )
+
+
+def is_editable(activation: str) -> bool:
+    """Returns whether graph editing can put an activation at a site."""
+    return activation in SUPPORTED or leaky_slope(activation) is not None
+
+
+def check_editable(activations: Iterable[str]) -> None:
+    """Raises `InputError` when one of the activations is none that graph editing can put at a site."""
+    for name in activations:
+        if not is_editable(name):
+            raise InputError(
+                f"Expected activations that a .tflite can take on: {', '.join(SUPPORTED)}. Received: {name!r}."
+            )
 
 
 def fused_code(activation: str) -> int | None:
@@ -34,7 +50,8 @@ def fused_name(code: int) -> str | None:
 class Step:
     """One operator of an activation: builtin name, options, and which tensors it reads and writes.
 
-    Tensors are named by role: `pre` (the activation's input), `post` (its output), `gate` (in between).
+    Tensors are named by role: `pre` (the activation's input), `post` (its output), `gate` (in between). `int8_version`
+    is the operator's version in an int8 graph, None where there is no int8 kernel.
     """
 
     operator: str
@@ -42,7 +59,7 @@ class Step:
     output: str
     options_type: int = 0
     options: Any = None
-    int8_version: int = 2
+    int8_version: int | None = 2
 
 
 def steps(activation: str) -> tuple[Step, ...]:
@@ -68,11 +85,13 @@ def steps(activation: str) -> tuple[Step, ...]:
         gelu = fb.GeluOptionsT()
         gelu.approximate = False
         return (Step("GELU", ("pre",), "post", kinds.GeluOptions, gelu),)
+    if activation == "elu":
+        return (Step("ELU", ("pre",), "post", int8_version=None),)
     slope = leaky_slope(activation)
     if slope is not None:
         leaky = fb.LeakyReluOptionsT()
         leaky.alpha = slope
-        return (Step("LEAKY_RELU", ("pre",), "post", kinds.LeakyReluOptions, leaky),)
+        return (Step("LEAKY_RELU", ("pre",), "post", kinds.LeakyReluOptions, leaky, int8_version=1),)
     raise InputError(
         f"Expected an activation that TFLite graph editing knows ({', '.join(SUPPORTED)}). Received: {activation!r}."
     )
@@ -80,7 +99,7 @@ def steps(activation: str) -> tuple[Step, ...]:
 
 def single_operator_activation(name: str, options: Any) -> str | None:
     """Returns the activation that one operator computes, or None when it is not an activation of ours."""
-    simple = {"RELU": "relu", "RELU6": "relu6", "HARD_SWISH": "hard_swish"}
+    simple = {"RELU": "relu", "RELU6": "relu6", "HARD_SWISH": "hard_swish", "ELU": "elu"}
     if name == "LEAKY_RELU":
         slope = float(f"{options.alpha:.6g}") if options is not None else 0.0
         return "leaky_relu" if leaky_slope("leaky_relu") == slope else f"leaky_relu({slope:g})"

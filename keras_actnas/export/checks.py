@@ -13,6 +13,7 @@ from keras_actnas.export.schema import operator_name, read_model, schema
 
 _VARIABLE_OPS = frozenset(["VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE", "CALL_ONCE"])
 _SHAPE_OPS = frozenset(["SHAPE", "STRIDED_SLICE", "PACK", "BROADCAST_TO", "FILL"])
+_FOLDING = frozenset(["CONV_2D", "DEPTHWISE_CONV_2D", "CONV_3D", "FULLY_CONNECTED"])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,6 +27,7 @@ class ConversionReport:
       operators: Operator name -> how many, the most frequent first.
       errors: Faults that make the file unfit for measuring or deploying.
       warnings: What is slower or less portable than it need be.
+      notes: What there is to know about the sites of an editable file.
     """
 
     path: str
@@ -34,6 +36,7 @@ class ConversionReport:
     operators: dict[str, int]
     errors: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         operators = ", ".join(f"{name} {count}" for name, count in self.operators.items())
@@ -42,6 +45,7 @@ class ConversionReport:
         lines += [f"  error: {text}" for text in self.errors] + [f"  warning: {text}" for text in self.warnings]
         if not self.errors and not self.warnings:
             lines.append("  checked: static shapes, no variables, BatchNorm folded, no TILE or SHAPE operators")
+        lines += [f"  note: {text}" for text in self.notes]
         return "\n".join(lines)
 
 
@@ -85,7 +89,10 @@ def _dynamic_shapes(subgraph: Any) -> list[str]:
 
 
 def _unfolded_batch_norms(index: GraphIndex) -> list[str]:
-    """Finds multiplications by one constant per channel right behind a convolution: BatchNorms that were not folded."""
+    """Finds multiplications by one constant per channel right behind a convolution: BatchNorms that were not folded.
+
+    Behind an activation, or where the convolution's output has another reader, a BatchNorm cannot be folded.
+    """
     found = []
     for position, name in enumerate(index.names):
         if name != "MUL":
@@ -96,9 +103,12 @@ def _unfolded_batch_norms(index: GraphIndex) -> list[str]:
         computed = [tensor for tensor in tensors if tensor not in factors and tensor in index.writer]
         if len(factors) != 1 or len(computed) != 1:
             continue
-        before = index.names[index.writer[computed[0]]]
-        per_channel = np.prod(index.subgraph.tensors[factors[0]].shape) > 1
-        if before in ("CONV_2D", "DEPTHWISE_CONV_2D") and per_channel and index.private(computed[0], {position}):
+        writer = index.writer[computed[0]]
+        before, options = index.names[writer], index.subgraph.operators[writer].builtinOptions
+        if before not in _FOLDING or options.fusedActivationFunction or not index.private(computed[0], {position}):
+            continue
+        shape = [int(size) for size in index.subgraph.tensors[factors[0]].shape]
+        if shape and shape[-1] == np.prod(shape) > 1:
             output = (index.subgraph.tensors[int(operator.outputs[0])].name or b"").decode()
             found.append(f"BatchNorm not folded into the {before} before {output!r}")
     return found[:3]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
+import dataclasses
 import io
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal
 
 import keras
@@ -14,11 +17,13 @@ import numpy as np
 
 from keras_actnas.core.errors import InputError, MissingDependencyError
 from keras_actnas.core.files import write_atomically
+from keras_actnas.core.sites import Site
+from keras_actnas.export.activation_ops import SUPPORTED, is_editable
 from keras_actnas.export.checks import ConversionReport, check_conversion
-from keras_actnas.export.graph_scan import GraphIndex, write_site_tensors
+from keras_actnas.export.graph_scan import GATE, GraphIndex, silu_multiply, write_site_tensors
 from keras_actnas.export.network import TFLiteNetwork
 from keras_actnas.export.schema import pack_model, read_model
-from keras_actnas.surgery import activation_sites, current_assignment, separate_activations, set_batch_size
+from keras_actnas.surgery import activation_sites, separate_activations, set_batch_size
 
 Precision = Literal["float32", "float16", "int8"]
 PRECISIONS = ("float32", "float16", "int8")
@@ -65,21 +70,39 @@ def to_editable(
     """Converts a Keras model to a .tflite that `TFLiteNetwork` can edit and whose sites have their names.
 
     The model is converted once with SiLU at every site, which the converter never fuses; then the sites are named in
-    the file and the model's own activations put in by editing. An int8 file keeps SiLU everywhere instead, since its
-    ranges are calibrated for that.
+    the file and the model's own activations put in by editing. An int8 file has SiLU at every site instead, since its
+    ranges are calibrated for that. Where the model has an activation that graph editing cannot write (`mish`, `prelu`,
+    ...), it stays as it is in the file, which does not list it as a site; the report says so.
 
     Args and errors: as for `to_tflite`; besides, `InputError` when the model has no activation to swap.
     """
-    sites = [site.name for site in activation_sites(model)]
+    found = activation_sites(model)
+    sites = {site.name: site.activation for site in found if is_editable(site.activation)}
+    kept = [site for site in found if site.name not in sites]
     if not sites:
-        raise InputError(f"Expected a model with activations to swap. Received: {model.name!r}, which has none.")
+        raise InputError(
+            f"Expected a model with activations to swap, which are {', '.join(SUPPORTED)}. Received: {model.name!r}, "
+            f"which has {_counts(kept) or 'none'}."
+        )
     marker_of = {site: _MARKER.format(number) for number, site in enumerate(sites)}
-    carrier = separate_activations(set_batch_size(model, 1), name_of=marker_of.__getitem__, activation="silu")
-    marked = _name_sites(convert(carrier, precision, representative_data), sites)
+    carrier = separate_activations(
+        set_batch_size(model, 1), name_of=marker_of.__getitem__, activation="silu", sites=list(sites)
+    )
+    data = _name_sites(convert(carrier, precision, representative_data), list(sites))
+    notes = []
     if precision == "int8":
-        return _write_checked(marked, path, precision)
-    original = current_assignment(model)
-    return _write_checked(TFLiteNetwork(marked).edit(original), path, precision)
+        notes.append(f"silu at all {len(sites)} sites, for which the ranges are calibrated")
+    else:
+        data = TFLiteNetwork(data).edit(sites)
+    if kept:
+        names = ", ".join(site.name for site in kept[:3]) + (", ..." if len(kept) > 3 else "")
+        notes.append(f"not a site in this file, since graph editing cannot write it: {_counts(kept)} ({names})")
+    return _write_checked(data, path, precision, notes)
+
+
+def _counts(sites: Sequence[Site]) -> str:
+    counts = collections.Counter(site.activation for site in sites)
+    return ", ".join(f"{activation} {count}" for activation, count in counts.items())
 
 
 def convert(model: keras.Model, precision: str, representative_data: Any = None) -> bytes:
@@ -106,21 +129,26 @@ def convert(model: keras.Model, precision: str, representative_data: Any = None)
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
         converter.inference_input_type = converter.inference_output_type = tf.int8
     try:
-        with contextlib.redirect_stdout(io.StringIO()):  # The exporter prints every captured variable.
+        # The exporter prints every captured variable, and warns of statistics that calibration makes needless.
+        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Statistics for quantized inputs were expected")
             return converter.convert()
     except Exception as error:
+        reason = " ".join(str(error).split())[:300]
         raise InputError(
-            f"Expected a model that TFLite can hold. Received: {model.name!r}; the converter says: {error}"
+            f"Expected a model that TFLite can hold. Received: {model.name!r}; the converter says: {reason}"
         ) from error
 
 
 def _calibration(model: keras.Model, data: Any) -> Callable[[], Iterator[list[np.ndarray]]]:
     if data is None:
         raise InputError("Expected representative_data for int8: preprocessed images of the kind the model will see.")
+    if not isinstance(data, Iterable) or isinstance(data, (str, bytes, dict)):
+        raise InputError(f"Expected representative_data of images. Received: {type(data).__name__}.")
     shapes = [tuple(tensor.shape[1:]) for tensor in model.inputs]
     samples = []
     for item in data:
-        arrays = [np.asarray(array, np.float32) for array in (item if isinstance(item, (list, tuple)) else [item])]
+        arrays = [_image(array) for array in (item if isinstance(item, (list, tuple)) else [item])]
         if [array.shape for array in arrays] != shapes:
             received = [array.shape for array in arrays]
             raise InputError(f"Expected representative images of shape {shapes}. Received: {received}.")
@@ -128,6 +156,16 @@ def _calibration(model: keras.Model, data: Any) -> Callable[[], Iterator[list[np
     if not samples:
         raise InputError("Expected at least one representative image for int8. Received: none.")
     return lambda: iter(samples)
+
+
+def _image(values: Any) -> np.ndarray:
+    try:
+        image = np.asarray(values, np.float32)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"Expected representative images of numbers. Received: {error}.") from error
+    if not np.isfinite(image).all():
+        raise InputError("Expected representative images of finite numbers. Received: one with NaN or infinity.")
+    return image
 
 
 def _name_sites(data: bytes, sites: list[str]) -> bytes:
@@ -141,10 +179,12 @@ def _name_sites(data: bytes, sites: list[str]) -> bytes:
         if index.names[position] != "LOGISTIC" or marked is None:
             continue
         site = sites[int(marked[1])]
-        multiply = subgraph.operators[index.readers[int(operator.outputs[0])][0]]
+        multiply = silu_multiply(index, position)
+        if multiply is None:
+            continue
         name = f"{site}:{len(tensors[site])}" if tensors[site] else site
-        subgraph.tensors[int(operator.outputs[0])].name = f"{name}/gate".encode()
-        subgraph.tensors[int(multiply.outputs[0])].name = name.encode()
+        subgraph.tensors[int(operator.outputs[0])].name = name.encode() + GATE
+        subgraph.tensors[int(subgraph.operators[multiply].outputs[0])].name = name.encode()
         tensors[site].append(name)
     lost = [site for site, names in tensors.items() if not names]
     if lost:
@@ -156,8 +196,10 @@ def _name_sites(data: bytes, sites: list[str]) -> bytes:
     return pack_model(model)
 
 
-def _write_checked(data: bytes, path: str | os.PathLike[str], precision: str) -> ConversionReport:
-    report = check_conversion(data, str(path), precision)
+def _write_checked(
+    data: bytes, path: str | os.PathLike[str], precision: str, notes: Iterable[str] = ()
+) -> ConversionReport:
+    report = dataclasses.replace(check_conversion(data, str(path), precision), notes=tuple(notes))
     if report.errors:
         raise InputError(f"The conversion to {path} went wrong, so nothing was written: {'; '.join(report.errors)}.")
     write_atomically(path, data)

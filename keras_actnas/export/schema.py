@@ -9,9 +9,21 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+
 from keras_actnas.core.errors import InputError, MissingDependencyError
 
 IDENTIFIER = b"TFL3"
+
+
+class _Whole(bytearray):
+    """Bytes of a file; a slice that goes beyond their end is an error and not merely shorter."""
+
+    def __getitem__(self, key: Any) -> Any:
+        part = super().__getitem__(key)
+        if isinstance(key, slice) and len(part) != key.stop - key.start:
+            raise ValueError(f"a text ends at byte {key.stop} of {len(self)}")
+        return part
 
 
 @functools.cache
@@ -43,8 +55,12 @@ def read_model(source: str | os.PathLike[str] | bytes) -> Any:
             f"Expected a .tflite file (identifier TFL3). Received: {name}, {len(data)} bytes of something else."
         )
     try:
-        model = schema().ModelT.InitFromPackedBuf(bytearray(data), 0)
+        model = schema().ModelT.InitFromPackedBuf(_Whole(data), 0)
         complete = bool(model.subgraphs and model.buffers and model.operatorCodes)
+        for subgraph in model.subgraphs or []:
+            for holder in [subgraph, *subgraph.operators]:  # A list without entries need not be in the file.
+                holder.inputs = holder.inputs if holder.inputs is not None else np.zeros(0, np.int32)
+                holder.outputs = holder.outputs if holder.outputs is not None else np.zeros(0, np.int32)
     except Exception as error:  # The generated readers raise whatever the damage leads them to.
         raise InputError(f"Expected a whole .tflite file. Received: {name}, truncated or damaged ({error}).") from error
     if not complete:
@@ -69,10 +85,24 @@ def operator_names() -> dict[int, str]:
     return {code: name for name, code in vars(schema().BuiltinOperator).items() if isinstance(code, int)}
 
 
+def operator_code(model: Any, name: str, version: int) -> int:
+    """Returns the index of a builtin operator's code; `model.operatorCodes` gets it, with `version`, if it is new."""
+    number = next(code for code, known in operator_names().items() if known == name)
+    for position, code in enumerate(model.operatorCodes):
+        if max(code.builtinCode, code.deprecatedBuiltinCode) == number:
+            return position
+    code = schema().OperatorCodeT()
+    code.builtinCode = number
+    code.deprecatedBuiltinCode = min(number, schema().BuiltinOperator.PLACEHOLDER_FOR_GREATER_OP_CODES)
+    code.version = version
+    model.operatorCodes.append(code)
+    return len(model.operatorCodes) - 1
+
+
 def operator_name(model: Any, operator: Any) -> str:
     """Returns the name of an operator of `model`: the builtin's, or the custom code (`FlexErf`)."""
     code = model.operatorCodes[operator.opcodeIndex]
     builtin = max(code.builtinCode, code.deprecatedBuiltinCode)
     if builtin == schema().BuiltinOperator.CUSTOM:
         return (code.customCode or b"CUSTOM").decode()
-    return operator_names()[builtin]
+    return operator_names().get(builtin, f"BUILTIN_{builtin}")

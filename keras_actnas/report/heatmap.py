@@ -26,7 +26,7 @@ def save_heatmap(table: MetricTable, path: str | os.PathLike[str]) -> None:
     canvas_class(figure)
     axes = figure.subplots()
     axes.set_facecolor("0.85")
-    largest = float(np.nanmax(np.abs(table.delta))) or 1.0
+    largest = float(np.max(np.abs(np.nan_to_num(table.delta)), initial=0.0)) or 1.0
     image = axes.imshow(
         np.ma.masked_invalid(table.delta),
         cmap="PuOr_r",

@@ -47,7 +47,7 @@ def proposals_table(
     return "\n".join([*_aligned(lines), *constraint_lines(reference, [*proposals, *baselines], constraints)])
 
 
-def verdict(reference: Proposal, best: Proposal, metric: str = "latency", unit: str = "ms") -> str:
+def verdict(reference: Proposal, best: Proposal, metric: str, unit: str) -> str:
     """Returns one sentence on whether the best proposal really differs from the reference in a metric.
 
     A difference below twice its standard error is not distinguishable from none.

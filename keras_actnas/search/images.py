@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,6 @@ _SAMPLES = (
     "hubble_deep_field.jpg",
     "ihc.png",
     "motorcycle_left.png",
-    "motorcycle_right.png",
     "retina.jpg",
     "rocket.jpg",
 )
@@ -47,11 +48,16 @@ def image_batch(
       Float32 array of shape (count, height, width, channels) with values in [0, pixel_max].
 
     Raises:
-      InputError: The folder is missing, holds no image, or holds a file that is not a whole image; or the shape is not
-        that of an image.
+      InputError: The folder is missing, holds no image, or holds a file that is not a whole image; the shape is not
+        that of an image; or `pixel_max` is not above 0.
     """
-    if len(shape) != 3 or shape[2] not in (1, 3):
-        raise InputError(f"Expected an image shape (height, width, 1 or 3). Received: {tuple(shape)}.")
+    if len(shape) != 3 or None in shape or shape[2] not in (1, 3):
+        raise InputError(
+            "Expected a model whose input is an image of fixed size, (height, width, 1 or 3). "
+            f"Received: one with input shape {tuple(shape)}."
+        )
+    if not 0 < pixel_max < math.inf:
+        raise InputError(f"Expected pixel_max above 0, such as 1 or 255. Received: {pixel_max}.")
     paths = _sample_paths() if folder is None else _image_paths(Path(folder))
     rng = np.random.default_rng(seed)
     order = rng.permutation(len(paths))
@@ -80,7 +86,13 @@ def _sample_paths() -> list[Path]:
     except ImportError as error:
         raise MissingDependencyError("scikit-image", "search", "Scoring on sample photographs") from error
     folder = Path(skimage.__file__).parent / "data"
-    return [folder / name for name in _SAMPLES if (folder / name).exists()]
+    paths = [folder / name for name in _SAMPLES]
+    missing = [path.name for path in paths if not path.exists()]
+    if missing:
+        raise InputError(
+            f"Expected scikit-image to ship {missing[0]}. Received: an installation without; give --images."
+        )
+    return paths
 
 
 def _image_paths(folder: Path) -> list[Path]:
@@ -89,7 +101,20 @@ def _image_paths(folder: Path) -> list[Path]:
     paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
     if not paths:
         raise InputError(f"Expected images ({', '.join(SUFFIXES)}) in {folder}. Received: a folder without any.")
+    _check_different(paths)
     return paths
+
+
+def _check_different(paths: list[Path]) -> None:
+    first: dict[bytes, Path] = {}
+    for path in paths:
+        try:
+            digest = hashlib.sha256(path.read_bytes()).digest()
+        except OSError as error:
+            raise InputError(f"Expected an image that can be read. Received: {path} ({error.strerror}).") from error
+        other = first.setdefault(digest, path)
+        if other is not path:
+            raise InputError(f"Expected different images. Received: {path}, a copy of {other.name}. Remove one.")
 
 
 def _open(path: Path, grey: bool) -> Any:
@@ -97,7 +122,7 @@ def _open(path: Path, grey: bool) -> Any:
     try:
         with image.open(path) as opened:
             return opened.convert("L" if grey else "RGB")
-    except (OSError, ValueError, SyntaxError) as error:
+    except (OSError, ValueError, SyntaxError, image.DecompressionBombError) as error:
         raise InputError(
             f"Expected an image. Received: {path}, broken or of another kind ({error}). Remove it."
         ) from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -13,15 +13,15 @@ from keras_actnas.core.journal import Journal, Measurement
 from keras_actnas.core.stats import paired_ratio, summarize
 from keras_actnas.core.table import Estimate
 from keras_actnas.export.network import TFLiteNetwork
+from keras_actnas.search.metrics import LATENCY, UNITS
+from keras_actnas.search.progress import Progress
 from keras_actnas.search.tables import Observation
 from keras_actnas.tflite_bench import DEFAULT_RUNS, TFLiteRunner, describe_device, load_runtime, measure
 
-METRIC = "latency"
-UNIT = "ms"
+METRIC = LATENCY
+UNIT = UNITS[METRIC]
 MIN_RUNS = 4
 WARMUP = 2
-
-Progress = Callable[[Iterable[Assignment], str], Iterable[Assignment]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,11 +32,24 @@ class HostBench:
       num_threads: Threads of the interpreter.
       delegate: "xnnpack" or "none".
       runs: Timed runs of each candidate, and of the reference beside it.
+      least_runs: A measurement that the journal has already counts if it has at least so many.
     """
 
     num_threads: int = 1
     delegate: str = "xnnpack"
     runs: int = DEFAULT_RUNS
+    least_runs: int = 1
+
+
+def measuring_seconds(reference_latency: float, networks: int, runs: int) -> float:
+    """Returns about how long it takes to measure networks: every run is one of a candidate and one of the reference.
+
+    Args:
+      reference_latency: Latency of the reference in ms.
+      networks: How many candidates there are.
+      runs: Timed runs of each.
+    """
+    return networks * 2 * (runs + WARMUP) * reference_latency / 1000
 
 
 def affordable_runs(reference_latency: float, networks: int, seconds: float) -> int:
@@ -71,15 +84,22 @@ def measure_assignments(
       assignments: What to measure.
       journal: Where every measurement goes as soon as it is made.
       bench: Threads, delegate and runs.
-      model_hash: Hash of the network's file.
-      purpose: "design" or "verify"; measurements for another purpose do not count as made.
+      model_hash: Fingerprint of the model.
+      purpose: "design", "verify" or "confirm"; measurements for another purpose do not count as made.
       progress: Wraps the assignments that are left, for a progress bar.
 
     Returns:
-      The measurements of `assignments`, in their order.
+      The measurements of `assignments`, in their order; equal ones are measured and returned once.
     """
-    done = {m.assignment.digest: m for m in journal.select(METRIC, purpose)}
-    left = [assignment for assignment in dict.fromkeys(assignments) if assignment.digest not in done]
+    done = {
+        m.assignment.digest: m
+        for m in journal.select(METRIC, purpose)
+        if m.conditions["num_threads"] == bench.num_threads
+        and m.conditions["delegate"] == bench.delegate
+        and len(m.samples) >= bench.least_runs
+    }
+    assignments = list(dict.fromkeys(assignments))
+    left = [assignment for assignment in assignments if assignment.digest not in done]
     if left:
         runtime = load_runtime()
         device = describe_device()

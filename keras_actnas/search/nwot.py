@@ -6,19 +6,21 @@ Mellor et al., "Neural Architecture Search without Training" (2021), as the auth
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import keras
 import numpy as np
 
 from keras_actnas.core.activations import CANDIDATES
 from keras_actnas.core.errors import InputError
-from keras_actnas.search.switchable import SwitchableActivation, SwitchableNetwork
-
-BatchNormMode = Literal["inference", "batch"]
+from keras_actnas.search.fingerprint import model_fingerprint
+from keras_actnas.search.settings import BATCH_NORM_MODES, BatchNormMode
+from keras_actnas.search.switchable import SwitchableNetwork
+from keras_actnas.surgery import current_assignment
 
 
 class NWOTScorer:
@@ -37,7 +39,8 @@ class NWOTScorer:
 
     Attributes:
       reference: The model's own assignment.
-      conditions: What a score depends on besides assignment and seed: the images, their number and size, and the mode.
+      conditions: What a score depends on besides assignment and seed: the model, the images, their number and size, and
+        the mode.
 
     Raises:
       InputError: The images do not fit the model, or two of them are the same.
@@ -50,22 +53,22 @@ class NWOTScorer:
         activations: Sequence[str] = CANDIDATES,
         batch_norm: BatchNormMode = "inference",
     ) -> None:
-        if batch_norm not in ("inference", "batch"):
+        if batch_norm not in BATCH_NORM_MODES:
             raise InputError(f"Expected batch_norm to be 'inference' or 'batch'. Received: {batch_norm!r}.")
         images = np.asarray(images, np.float32)
         _check_images(model, images)
-        self._network = SwitchableNetwork(model, activations, len(images))
-        self.reference = self._network.reference
+        self.reference = current_assignment(model)
         self.conditions: dict[str, Any] = {
+            "model": model_fingerprint(model),
             "images": hashlib.sha256(images.tobytes()).hexdigest()[:16],
             "batch_size": len(images),
             "input_shape": list(images.shape[1:]),
             "batch_norm": batch_norm,
         }
-        self._images = keras.ops.convert_to_tensor(images)
-        self._kernel = _compiled_kernel(self._network, training=batch_norm == "batch")
-        self._own_weights = self._network.model.get_weights()
-        self._seed: int | None = None
+        self._images = images
+        self._build = functools.partial(SwitchableNetwork, model, activations, len(images), batch_norm == "batch")
+        self._loaded: Any = None
+        self._weights_of: dict[int | None, list[np.ndarray]] = {}
 
     def score(self, assignment: Mapping[str, str], seed: int | None = None) -> float:
         """Returns the NWOT score of an assignment; sites that it does not name keep the reference's activation.
@@ -77,24 +80,36 @@ class NWOTScorer:
         Raises:
           InputError: An unknown site or activation, NaN in the network, or a kernel without full rank.
         """
-        if seed != self._seed:
-            self._network.model.set_weights(self._weights(seed))
-            self._seed = seed
-        self._network.assign(assignment)
-        kernel, finite = self._kernel(self._images)
+        network = self._network
+        if self._loaded != (seed,):
+            network.model.set_weights(self._weights(seed))
+            self._loaded = (seed,)
+        network.assign(assignment)
+        kernels, finite = self._kernels(self._images)
         if not bool(finite):
             raise InputError(
                 "Expected finite values at every activation. Received: NaN or infinity; check the model's weights and "
                 "the range of the images (`--pixel_max`)."
             )
-        return log_determinant(np.asarray(kernel, np.float64))
+        return log_determinant(np.asarray(kernels).sum(axis=0, dtype=np.float64))
+
+    @functools.cached_property
+    def _network(self) -> SwitchableNetwork:
+        """The switchable network, built when the first score is asked for."""
+        network = self._build()
+        self._weights_of[None] = network.model.get_weights()
+        return network
+
+    @functools.cached_property
+    def _kernels(self) -> Any:
+        return _compiled_kernels(self._network)
 
     def _weights(self, seed: int | None) -> list[np.ndarray]:
         """Returns weights for the switchable network: the model's own, or initial ones."""
-        if seed is None:
-            return list(self._own_weights)
-        with _random_state(seed):
-            return keras.models.clone_model(self._network.model).get_weights()
+        if seed not in self._weights_of:
+            with _random_state(int(seed)):  # type: ignore[arg-type]
+                self._weights_of[seed] = self._network.initial_weights()
+        return self._weights_of[seed]
 
 
 def log_determinant(kernel: np.ndarray) -> float:
@@ -120,30 +135,24 @@ def log_determinant(kernel: np.ndarray) -> float:
     return float(np.log(values).sum())
 
 
-def _compiled_kernel(network: SwitchableNetwork, training: bool) -> Any:
-    """Returns a function images -> (kernel of shape (batch, batch), whether every value was finite)."""
-    tensors = [node.input_tensors[0] for switch in network.switches.values() for node in _nodes(switch)]
-    inputs = keras.Model(network.model.inputs, tensors)
+def _compiled_kernels(network: SwitchableNetwork) -> Any:
+    """Returns a function images -> (kernel of every site's call: (calls, batch, batch), whether all was finite)."""
 
-    def kernel(images: Any) -> tuple[Any, Any]:
-        total, finite = 0.0, True
-        for tensor in inputs(images, training=training):
+    def kernels(images: Any) -> tuple[Any, Any]:
+        made, finite = [], []
+        for tensor in network.inputs_of_sites(images):
             flat = keras.ops.reshape(tensor, (tensor.shape[0], -1))
-            finite = keras.ops.logical_and(finite, keras.ops.all(keras.ops.isfinite(keras.ops.sum(flat, axis=1))))
+            finite.append(keras.ops.all(keras.ops.isfinite(flat)))
             # With codes written as +1 and -1, two images agree in (length + inner product) / 2 places.
             signs = keras.ops.where(flat > 0, 1.0, -1.0)
-            total += (keras.ops.matmul(signs, keras.ops.transpose(signs)) + flat.shape[1]) / 2
-        return total, finite
+            made.append((keras.ops.matmul(signs, keras.ops.transpose(signs)) + flat.shape[1]) / 2)
+        return keras.ops.stack(made), keras.ops.all(keras.ops.stack(finite))
 
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
-        return tf.function(kernel)
-    return kernel  # The choices are variables, which jax.jit would freeze: other backends run eagerly.
-
-
-def _nodes(layer: SwitchableActivation) -> list[Any]:
-    return layer._inbound_nodes
+        return tf.function(kernels, autograph=False)
+    return kernels  # The choices are variables, which jax.jit would freeze: other backends run eagerly.
 
 
 def _check_images(model: keras.Model, images: np.ndarray) -> None:

@@ -4,34 +4,36 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 import keras
 import numpy as np
 
 from keras_actnas.core.assignment import Assignment
 from keras_actnas.core.errors import InputError
+from keras_actnas.core.journal import Measurement
 from keras_actnas.core.proposal import Proposal, save_proposals
-from keras_actnas.core.table import Estimate, MetricTable
+from keras_actnas.core.table import MetricTable
 from keras_actnas.export import TFLiteNetwork, to_editable
+from keras_actnas.export.activation_ops import check_editable
 from keras_actnas.export.keras_files import save_keras
 from keras_actnas.search import latency, scores
 from keras_actnas.search.designs import make_design
+from keras_actnas.search.fingerprint import model_fingerprint
 from keras_actnas.search.ilp import solve_ilp
 from keras_actnas.search.images import image_batch
 from keras_actnas.search.nwot import NWOTScorer
-from keras_actnas.search.priors import CostPrior, CurvePrior
+from keras_actnas.search.priors import CostPrior, CurvePrior, Prior
+from keras_actnas.search.progress import Progress
 from keras_actnas.search.run_folder import RunFolder
 from keras_actnas.search.settings import SearchResult, SearchSettings
-from keras_actnas.search.tables import fit_table
+from keras_actnas.search.tables import average_tables, fit_table
+from keras_actnas.search.verification import measured_metrics, predicted_metrics, rank, with_latency
 from keras_actnas.surgery import activation_sites, replace_activations
-from keras_actnas.tflite_bench import DEFAULT_RUNS, TFLiteRunner
+from keras_actnas.tflite_bench import DEFAULT_RUNS, TFLiteRunner, describe_device, load_runtime
 
-Progress = Callable[[Any, str], Any]
 Say = Callable[[str], None]
 
 
@@ -71,25 +73,37 @@ class Search:
         self._scorer: NWOTScorer | None = None
         self._network: TFLiteNetwork | None = None
         _check_same_sites(self.model, self.score_model)
-        fingerprint = model_fingerprint(model)
-        self.folder = RunFolder(
-            out,
-            {
-                "model": name or model.name,
-                "weights": fingerprint,
-                "input_shape": list(model.inputs[0].shape[1:]),
-                "device": "host",
-                "num_threads": self.settings.num_threads,
-                "delegate": self.settings.delegate,
-            },
-        )
-        self._hash = fingerprint
+        check_editable(self.settings.activations)
+        self._fingerprint = model_fingerprint(model)
+        self.folder = RunFolder(out, self._identity(name))
+
+    def _identity(self, name: str) -> dict[str, object]:
+        """Returns what the measurements depend on; what a person would name first comes first."""
+        device, runtime = describe_device(), load_runtime()
+        return {
+            "model": name or self.model.name,
+            "input_shape": list(self.model.inputs[0].shape[1:]),
+            "seed": self.settings.seed,
+            "num_threads": self.settings.num_threads,
+            "delegate": self.settings.delegate,
+            "runtime": f"{runtime.name} {runtime.version}",
+            **{f"device {key}": device[key] for key in ("board", "cpu", "architecture", "cores")},
+            "weights and structure": self._fingerprint,
+        }
 
     def run(self) -> SearchResult:
-        """Runs every stage and leaves the results in the folder."""
-        self.convert()
-        tables = {latency.METRIC: self.bench(), scores.METRIC: self.score()}
-        return self.verify(self.solve(tables), tables)
+        """Runs every stage; leaves tables, proposals and the best network in the folder."""
+        with self.folder.journal:  # No other process may measure into it meanwhile.
+            self.check()
+            self.convert()
+            tables = {latency.METRIC: self.bench(), scores.METRIC: self.score()}
+            return self.verify(self.solve(tables), tables)
+
+    def check(self) -> None:
+        """Scores the reference once, so that what is wrong with model or images comes up before minutes of work."""
+        with self._timed("score"):
+            reference = Assignment((site.name, site.activation) for site in activation_sites(self.model))
+            self._scores([], "check", reference, self.settings.score_seeds()[:1])
 
     def convert(self) -> TFLiteNetwork:
         """Returns the converted network; converts only where the folder has none yet."""
@@ -101,21 +115,18 @@ class Search:
                 self._network = TFLiteNetwork(path)
         return self._network
 
-    def design(self, reference: Assignment) -> list[Assignment]:
-        """Returns the networks to measure and to score."""
+    def design(self) -> list[Assignment]:
+        """Returns the networks to measure and to score: mixtures of the sites that the .tflite can exchange."""
         settings = self.settings
-        swaps = sum(1 for current in reference.values() for name in settings.activations if name != current)
-        return make_design(settings.design, reference, settings.activations, settings.networks or swaps, settings.seed)
+        reference = self.convert().reference
+        return make_design(settings.design, reference, settings.activations, settings.networks, settings.seed)
 
     def bench(self) -> MetricTable:
         """Measures the latency of the design on this machine; returns and saves the latency table."""
-        network = self.convert()
-        design = self.design(network.reference)
+        network, design = self.convert(), self.design()
         with self._timed("bench"):
-            bench = self._host_bench(network, len(design))
-            made = self._measure(design, bench, "design")
+            made = self._measure(design, self._affordable(design, "network"), "design", self.settings.runs or 1)
             reference = latency.latency_of_reference(made)
-            prior = CostPrior({site.name: float(site.elements) for site in network.sites})
             table = fit_table(
                 latency.latency_observations(made, reference),
                 network.reference,
@@ -123,29 +134,31 @@ class Search:
                 reference,
                 metric=latency.METRIC,
                 unit=latency.UNIT,
-                prior=None if self.settings.design == "single_swaps" else prior,
+                prior=self._prior(CostPrior({site.name: float(site.elements) for site in network.sites})),
                 context={"design": self.settings.design, "networks": len(design), "conditions": made[0].conditions},
             )
         self.folder.save_table(table)
         return table
 
     def score(self) -> MetricTable:
-        """Computes the NWOT of the design; returns and saves its table."""
+        """Computes the NWOT of the design; returns and saves its table: the mean over the initializations."""
+        network, design, seeds = self.convert(), self.design(), self.settings.score_seeds()
         with self._timed("score"):
-            scorer = self.scorer()
-            design = self.design(scorer.reference)
-            made = self._scores(design, "design")
-            reference, observations = scores.score_observations(made)
-            table = fit_table(
-                observations,
-                scorer.reference,
-                self.settings.activations,
-                reference,
-                metric=scores.METRIC,
-                unit=scores.UNIT,
-                prior=None if self.settings.design == "single_swaps" else CurvePrior(),
-                context={"design": self.settings.design, "networks": len(design), "seeds": self.settings.score_seeds()},
-            )
+            made = self._scores(design, "design", network.reference, seeds)
+            tables = [
+                fit_table(
+                    observations,
+                    network.reference,
+                    self.settings.activations,
+                    reference,
+                    metric=scores.METRIC,
+                    unit=scores.UNIT,
+                    prior=self._prior(CurvePrior()),
+                    context={"design": self.settings.design, "networks": len(design), "seeds": seeds},
+                )
+                for reference, observations in scores.score_observations(made).values()
+            ]
+            table = average_tables(tables)
         self.folder.save_table(table)
         return table
 
@@ -165,89 +178,94 @@ class Search:
         return result.proposals
 
     def verify(self, proposals: Sequence[Proposal], tables: dict[str, MetricTable]) -> SearchResult:
-        """Measures and scores every proposal, puts the best first, and writes the results."""
-        network = self.convert()
-        reference = network.reference
+        """Measures and scores every proposal, puts the best first, and writes the results.
+
+        The best is measured once more, and that is the latency it is reported with: the first measurement made it the
+        best, partly by luck.
+        """
+        reference = self.convert().reference
         uniform = [Proposal(f"all {name}", Assignment.uniform(reference, name)) for name in self.settings.activations]
         rows = [*proposals, *(row for row in uniform if row.assignment != reference)]
-        with self._timed("verify"):
-            runs = self.settings.runs or DEFAULT_RUNS
-            times = self._measure([row.assignment for row in rows], self._bench(runs), "verify")
-            made = self._scores([row.assignment for row in rows], "verify")
-            measured, own = _estimates(times, made)
-        rows = [
-            dataclasses.replace(row, measured=measured[row.assignment], predicted=_predicted(row, tables, own))
-            for row in rows
-        ]
-        baseline = Proposal("reference", reference, measured=own)
-        result = SearchResult(
-            baseline,
-            sorted(rows[: len(proposals)], key=lambda row: self._rank(row, baseline)),
-            rows[len(proposals) :],
-            tables,
-            self.settings.constraints,
-            self.seconds,
-        )
+        networks = [row.assignment for row in rows]
+        with self._timed("verify"), self.folder.journal:
+            runs = self._affordable(networks, "proposal", tables[latency.METRIC].reference_value.value)
+            times = self._measure(networks, runs, "verify", runs)
+            made = self._scores(networks, "verify", reference, self.settings.score_seeds())
+            own, measured = measured_metrics(times, made, reference)
+            baseline = Proposal("reference", reference, measured=own)
+            rows = [
+                dataclasses.replace(
+                    row,
+                    measured=measured[row.assignment],
+                    predicted=predicted_metrics(row.assignment, tables, own),
+                )
+                for row in rows
+            ]
+            best, *others = rank(rows[: len(proposals)], baseline, self.settings)
+            again = self._measure([best.assignment], runs, "confirm", runs)
+            best = with_latency(best, latency.latency_estimate(again[0], own[latency.METRIC]))
+        result = SearchResult(baseline, [best, *others], rows[len(proposals) :], tables, self.settings, self.seconds)
         with self._timed("write"):
             self._write(result)
         return result
 
     def scorer(self) -> NWOTScorer:
-        """Returns the scorer, which is built once."""
+        """Returns the scorer, which is made once."""
         if self._scorer is None:
             self._scorer = make_scorer(self.score_model, self.settings)
         return self._scorer
 
-    def _rank(self, row: Proposal, reference: Proposal) -> tuple[float, float]:
-        """Sorts by how far the constraints are broken, beyond the errors of measuring, then by the objective."""
-        broken = 0.0
-        for constraint in self.settings.constraints:
-            if row.standing(constraint, reference) == "broken":
-                own = reference.measured[constraint.metric].value
-                broken += constraint.shortfall(row.measured[constraint.metric].value, own) / max(abs(own), 1e-9)
-        sign = -1.0 if self.settings.maximize else 1.0
-        return broken, sign * row.measured[self.settings.objective].value
+    def _prior(self, prior: Prior) -> Prior | None:
+        return None if self.settings.design == "single_swaps" else prior
 
-    def _host_bench(self, network: TFLiteNetwork, networks: int) -> latency.HostBench:
-        """Chooses the number of runs from the time that the reference takes."""
+    def _affordable(self, networks: Sequence[Assignment], what: str, reference_ms: float | None = None) -> int:
+        """Returns how many timed runs each network gets: as many as were asked for, or as the time allows."""
         if self.settings.runs:
-            return self._bench(self.settings.runs)
-        runner = TFLiteRunner(network.edit({}), self.settings.num_threads, self.settings.delegate)
-        runner.warm_up(3)
-        latency_ms = float(np.median([runner.run() for _ in range(5)]))
-        runs = latency.affordable_runs(latency_ms, networks, 60 * self.settings.minutes)
+            return self.settings.runs
+        reference_ms = reference_ms or self._probe()
+        runs = latency.affordable_runs(reference_ms, len(networks), 60 * self.settings.minutes)
         if runs < DEFAULT_RUNS:
+            minutes = latency.measuring_seconds(reference_ms, len(networks), runs) / 60
             self._say(
-                f"Each of {networks} networks gets {runs} timed runs, not {DEFAULT_RUNS}, to keep measuring within "
-                f"{self.settings.minutes:g} minutes (--minutes, --runs); proposals get {DEFAULT_RUNS}."
+                f"Each {what} gets {runs} timed runs, not {DEFAULT_RUNS}: {len(networks)} of them take about "
+                f"{minutes:.1f} minutes then (--minutes={self.settings.minutes:g}, --runs)."
             )
-        return self._bench(runs)
+        return runs
 
-    def _bench(self, runs: int) -> latency.HostBench:
-        return latency.HostBench(self.settings.num_threads, self.settings.delegate, runs)
+    def _probe(self) -> float:
+        """Returns about how long the reference takes, in ms."""
+        runner = TFLiteRunner(self.convert().edit({}), self.settings.num_threads, self.settings.delegate)
+        runner.warm_up(3)
+        return float(np.median([runner.run() for _ in range(5)]))
 
-    def _measure(self, assignments: Sequence[Assignment], bench: latency.HostBench, purpose: str) -> list[Any]:
-        return latency.measure_assignments(
-            self.convert(),
-            assignments,
-            self.folder.journal,
-            bench,
-            model_hash=self._hash,
-            purpose=purpose,
-            progress=self._progress,
-        )
+    def _measure(
+        self, assignments: Sequence[Assignment], runs: int, purpose: str, least_runs: int
+    ) -> list[Measurement]:
+        with self.folder.journal as journal:
+            return latency.measure_assignments(
+                self.convert(),
+                assignments,
+                journal,
+                latency.HostBench(self.settings.num_threads, self.settings.delegate, runs, least_runs),
+                model_hash=self._fingerprint,
+                purpose=purpose,
+                progress=self._progress,
+            )
 
-    def _scores(self, assignments: Sequence[Assignment], purpose: str) -> list[Any]:
-        scorer = self.scorer()
-        return scores.score_assignments(
-            scorer,
-            assignments,
-            self.settings.score_seeds(),
-            self.folder.journal,
-            model_hash=self._hash,
-            purpose=purpose,
-            progress=self._progress,
-        )
+    def _scores(
+        self, assignments: Sequence[Assignment], purpose: str, reference: Assignment, seeds: Sequence[int | None]
+    ) -> list[Measurement]:
+        with self.folder.journal as journal:
+            return scores.score_assignments(
+                self.scorer(),
+                assignments,
+                seeds,
+                journal,
+                reference=reference,
+                model_hash=self._fingerprint,
+                purpose=purpose,
+                progress=self._progress,
+            )
 
     def _write(self, result: SearchResult) -> None:
         context = {
@@ -277,50 +295,9 @@ def make_scorer(model: keras.Model, settings: SearchSettings) -> NWOTScorer:
     return NWOTScorer(model, images, settings.activations, settings.batch_norm)
 
 
-def model_fingerprint(model: keras.Model) -> str:
-    """Returns a hash of a model's sites, layer names and weights: what the measurements of a run depend on."""
-    digest = hashlib.sha256()
-    for site in activation_sites(model):
-        digest.update(f"{site.name}={site.activation};".encode())
-    for weight in model.weights:
-        digest.update(f"{weight.path}:{weight.shape};".encode())
-        digest.update(np.ascontiguousarray(weight.numpy() if hasattr(weight, "numpy") else weight).tobytes())
-    return digest.hexdigest()[:16]
-
-
 def _check_same_sites(model: keras.Model, score_model: keras.Model) -> None:
     sites = [site.name for site in activation_sites(model)]
     if not sites:
         raise InputError(f"Expected a model with activations to swap. Received: {model.name!r}, which has none.")
     if sites != [site.name for site in activation_sites(score_model)]:
         raise InputError("Expected a score_model with the sites of the model. Received: one with others.")
-
-
-def _estimates(
-    times: Sequence[Any], made: Sequence[Any]
-) -> tuple[dict[Assignment, dict[str, Estimate]], dict[str, Estimate]]:
-    """Returns what was measured of every assignment, and of the reference, in the same run."""
-    own_latency = latency.latency_of_reference(times)
-    own_score, score_of = scores.score_estimates(made)
-    measured = {
-        measurement.assignment: {
-            latency.METRIC: latency.latency_estimate(measurement, own_latency),
-            scores.METRIC: score_of[measurement.assignment],
-        }
-        for measurement in times
-    }
-    return measured, {latency.METRIC: own_latency, scores.METRIC: own_score}
-
-
-def _predicted(row: Proposal, tables: dict[str, MetricTable], reference: dict[str, Estimate]) -> dict[str, Estimate]:
-    """Returns what the tables predict, on the scale of the verifying measurement.
-
-    A machine may run at another speed than when the table was measured: a latency is predicted as a share of the
-    reference's.
-    """
-    predicted = {}
-    for metric, table in tables.items():
-        value = table.predict(row.assignment)
-        scale = reference[metric].value / table.reference_value.value if table.unit else 1.0
-        predicted[metric] = Estimate(value.value * scale, value.standard_error * scale)
-    return predicted

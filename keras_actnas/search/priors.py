@@ -21,7 +21,7 @@ class Prior(Protocol):
     def name(self) -> str:
         """What the report calls it."""
 
-    def features(self, cells: list[Cell]) -> np.ndarray:
+    def features(self, cells: list[Cell], reference: Assignment) -> np.ndarray:
         """Returns the array (cells, features) of what effects have in common."""
 
     def deviations(self, cells: list[Cell], reference: Assignment) -> np.ndarray:
@@ -43,14 +43,11 @@ class CostPrior:
         mean = float(np.mean(list(size.values()))) or 1.0
         self._relative = {site: value / mean for site, value in size.items()}
 
-    def features(self, cells: list[Cell]) -> np.ndarray:
-        """Returns, for every activation, the relative size of the site and a constant."""
-        used = list(dict.fromkeys(name for _, name in cells))
-        matrix = np.zeros((len(cells), 2 * len(used)))
-        for row, (site, name) in enumerate(cells):
-            matrix[row, 2 * used.index(name)] = self._relative[site]
-            matrix[row, 2 * used.index(name) + 1] = 1.0
-        return matrix
+    def features(self, cells: list[Cell], reference: Assignment) -> np.ndarray:
+        """Returns, for every activation, the site's relative size and a constant: gained by it, lost by the old."""
+        exchanged = _exchanges(cells, reference)
+        sizes = np.array([[self._relative[site]] for site, _ in cells])
+        return np.hstack([sizes * exchanged, exchanged])
 
     def deviations(self, cells: list[Cell], reference: Assignment) -> np.ndarray:
         """Returns one direction a cell."""
@@ -67,10 +64,9 @@ class CurvePrior:
 
     name = "likeness of the activations' curves"
 
-    def features(self, cells: list[Cell]) -> np.ndarray:
-        """Returns, for every activation, a constant."""
-        used = list(dict.fromkeys(name for _, name in cells))
-        return np.array([[float(name == other) for other in used] for _, name in cells])
+    def features(self, cells: list[Cell], reference: Assignment) -> np.ndarray:
+        """Returns, for every activation, a constant: gained by it, lost by the old one."""
+        return _exchanges(cells, reference)
 
     def deviations(self, cells: list[Cell], reference: Assignment) -> np.ndarray:
         """Returns, for every site, the directions in which its activations' effects vary together."""
@@ -81,3 +77,10 @@ class CurvePrior:
             values, vectors = np.linalg.eigh(likeness)
             matrix[np.ix_(rows, rows)] = vectors * np.sqrt(np.maximum(values, 0.0))
         return matrix
+
+
+def _exchanges(cells: list[Cell], reference: Assignment) -> np.ndarray:
+    """Returns the array (cells, activations): +1 for the activation that comes, -1 for the reference's, which goes."""
+    used = list(dict.fromkeys([*(name for _, name in cells), *(reference[site] for site, _ in cells)]))
+    identity = np.eye(len(used))
+    return np.array([identity[used.index(name)] - identity[used.index(reference[site])] for site, name in cells])

@@ -36,11 +36,13 @@ class RunFolder:
         self.identity = json.loads(json.dumps(dict(identity)))
         try:
             self.path.mkdir(parents=True, exist_ok=True)
+            # Hidden files are the system's, or what a kill left of a file that was being written.
+            names = [entry.name for entry in self.path.iterdir() if not entry.name.startswith(".")]
         except OSError as error:
             raise InputError(f"Expected a folder that can be written. Received: {path} ({error.strerror}).") from error
-        if self.file("run.json").exists():
+        if "run.json" in names:
             self._check_identity()
-        elif any(self.path.iterdir()):
+        elif names:
             raise InputError(
                 f"Expected an empty folder, or one of an earlier run. Received: {path}, which holds other files. "
                 "Choose another --out."
@@ -58,7 +60,10 @@ class RunFolder:
     def save_table(self, table: MetricTable) -> None:
         """Writes a metric table as CSV and JSON under `tables/`."""
         folder = self.file("tables")
-        folder.mkdir(exist_ok=True)
+        try:
+            folder.mkdir(exist_ok=True)
+        except OSError as error:
+            raise InputError(f"Expected a place for tables. Received: {folder} ({error.strerror}).") from error
         table.save(folder / f"{table.metric}.csv")
         table.save(folder / f"{table.metric}.json")
 
@@ -74,7 +79,10 @@ class RunFolder:
     def _check_identity(self) -> None:
         path = self.file("run.json")
         try:
-            identity = json.loads(path.read_text(encoding="utf-8"))["identity"]
+            content = json.loads(path.read_text(encoding="utf-8"))
+            if content["format"] != FORMAT:
+                raise ValueError(f"format {content['format']!r}, not {FORMAT}")
+            identity = content["identity"]
             different = [key for key in {**identity, **self.identity} if identity.get(key) != self.identity.get(key)]
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(f"Expected the run.json of a run. Received: {path} ({error}).") from error

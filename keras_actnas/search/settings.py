@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
+from typing import Literal
 
 from keras_actnas.core.activations import CANDIDATES, parse_activations
 from keras_actnas.core.constraints import Constraint
-from keras_actnas.core.errors import InputError
+from keras_actnas.core.errors import InputError, closest
 from keras_actnas.core.proposal import Proposal
 from keras_actnas.core.table import MetricTable
-from keras_actnas.search.nwot import BatchNormMode
+from keras_actnas.search.choice_program import SOLVERS
+from keras_actnas.search.designs import DESIGNS
+from keras_actnas.search.metrics import LATENCY, UNITS
+from keras_actnas.tflite_bench import DELEGATES
+
+BatchNormMode = Literal["inference", "batch"]
+BATCH_NORM_MODES = ("inference", "batch")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,7 +25,7 @@ class SearchSettings:
     """What to search for and how.
 
     Attributes:
-      activations: Candidates for every site.
+      activations: Candidates for every site, besides the activation that the model has there.
       minimize: Metric to minimize, such as "latency" (ms).
       maximize: Metric to maximize instead, such as "nwot"; `minimize` is None then.
       constraints: Bounds on the metrics of the whole network.
@@ -25,9 +33,9 @@ class SearchSettings:
       min_distance: In how many sites each proposal differs from every other, at least.
       solver: "highs" or "cbc".
       design: Which networks are measured: "mixtures" or "single_swaps" (the paper's).
-      networks: How many mixtures are measured and scored; None for as many as there are single swaps.
+      networks: How many mixtures are measured and scored.
       runs: Timed runs of each candidate; None for as many as `minutes` allow, at most 50.
-      minutes: Time budget for measuring latencies.
+      minutes: Time budget for measuring the latency table, and again for verifying.
       num_threads: Threads of the TFLite interpreter.
       delegate: "xnnpack" or "none".
       images: Folder of photographs for the score; None for those that scikit-image ships.
@@ -46,7 +54,7 @@ class SearchSettings:
     min_distance: int = 3
     solver: str = "highs"
     design: str = "mixtures"
-    networks: int | None = None
+    networks: int = 150
     runs: int | None = None
     minutes: float = 2.0
     num_threads: int = 1
@@ -68,19 +76,53 @@ class SearchSettings:
         return [self.seed + number for number in range(self.seeds)] or [None]
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "activations", parse_activations(self.activations))
+        self._check_numbers()
+        for name, known in (
+            ("design", DESIGNS), ("solver", SOLVERS), ("delegate", DELEGATES), ("batch_norm", BATCH_NORM_MODES)
+        ):  # fmt: skip
+            if getattr(self, name) not in known:
+                raise InputError(f"Expected {name} out of {', '.join(known)}. Received: {getattr(self, name)!r}.")
         if (self.minimize is None) == (self.maximize is None):
             raise InputError(
                 f"Expected one metric to minimize or maximize. Received: minimize={self.minimize!r}, "
                 f"maximize={self.maximize!r}."
             )
-        object.__setattr__(self, "activations", parse_activations(self.activations))
+        for metric in (self.objective, *(constraint.metric for constraint in self.constraints)):
+            if metric not in UNITS:
+                raise InputError(
+                    f"Expected a metric that a search measures. Received: {metric!r}.{closest(metric, UNITS)}"
+                )
+        for upper, lower in itertools.permutations(self.constraints, 2):
+            if _contradict(upper, lower):
+                raise InputError(
+                    f"Expected constraints that do not contradict each other. Received: {upper} and {lower}."
+                )
+
+    def _check_numbers(self) -> None:
         for name, least in (("top_k", 1), ("min_distance", 1), ("num_threads", 1), ("batch_size", 2), ("seeds", 0)):
             if getattr(self, name) < least:
                 raise InputError(f"Expected {name} of at least {least}. Received: {getattr(self, name)}.")
-        for name in ("networks", "runs"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise InputError(f"Expected {name} of at least 1. Received: {value}.")
+        # Two features an activation, and a few networks more to tell the noise by.
+        least = 2 * len(self.activations) + 1
+        if self.design == "mixtures" and self.networks < least:
+            raise InputError(
+                f"Expected networks of at least {least} for {len(self.activations)} activations. "
+                f"Received: {self.networks}."
+            )
+        if self.runs is not None and self.runs < 1:
+            raise InputError(f"Expected runs of at least 1. Received: {self.runs}.")
+        if not self.minutes >= 0:
+            raise InputError(f"Expected minutes of at least 0. Received: {self.minutes}.")
+
+
+def _contradict(upper: Constraint, lower: Constraint) -> bool:
+    """Whether no network could keep both, whatever the reference's value turns out to be."""
+    if (upper.metric, upper.sense, lower.sense) != (lower.metric, "<=", ">="):
+        return False
+    factor, offset = lower.factor - upper.factor, lower.offset - upper.offset
+    positive = upper.metric == LATENCY  # A score can be negative, so shares of it tell nothing.
+    return max(factor, offset) > 0 and min(factor, offset) >= 0 and (positive or factor == 0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,7 +134,7 @@ class SearchResult:
       proposals: Verified proposals, the best first.
       baselines: Networks with one activation everywhere, measured like the proposals.
       tables: Metric -> table.
-      constraints: The constraints.
+      settings: What was asked for.
       seconds: Stage -> time it took, s.
     """
 
@@ -100,7 +142,7 @@ class SearchResult:
     proposals: list[Proposal]
     baselines: list[Proposal]
     tables: dict[str, MetricTable]
-    constraints: tuple[Constraint, ...]
+    settings: SearchSettings
     seconds: dict[str, float]
 
     @property

@@ -23,6 +23,10 @@ class Observation:
     standard_error: float
 
 
+LEAST_FREEDOM = 3
+"""How many more networks than features must be measured, at least: fewer say nothing of the noise."""
+
+
 def fit_table(
     observations: Sequence[Observation],
     reference: Assignment,
@@ -61,14 +65,53 @@ def fit_table(
     names = tuple(dict.fromkeys([*activations, *reference.values()]))
     cells = _observed_cells(observations, reference, names)
     incidence = _incidence(observations, reference, cells)
+    if not cells:
+        raise InputError(
+            f"Expected measurements of networks that differ from the reference, to fit the {metric} table to. "
+            f"Received: {len(observations)} of the reference alone. Measure more networks."
+        )
     deltas = np.array([observation.delta for observation in observations])
     errors = np.array([observation.standard_error for observation in observations])
     if prior is None:
         fit = _least_squares(incidence, deltas, errors, metric)
     else:
-        fit = _mixed_model(incidence, prior.features(cells), prior.deviations(cells, reference), deltas, errors)
+        features, deviations = prior.features(cells, reference), prior.deviations(cells, reference)
+        fit = _mixed_model(incidence, features, deviations, deltas, errors, metric)
     context = {**(context or {}), "fit": "least squares" if prior is None else f"mixed model, {prior.name}"}
     return _table(fit, cells, reference, names, reference_value, metric, unit, context)
+
+
+def average_tables(tables: Sequence[MetricTable]) -> MetricTable:
+    """Returns the mean of tables of one metric from different initializations, with the error of that mean.
+
+    What differs from one initialization to the next is common to all networks measured with it, so no number of
+    networks averages it out: the covariance of the mean is that of the fits plus that between the tables. Of a single
+    table nothing is known of the latter.
+
+    Args:
+      tables: Tables with the same rows and columns.
+    """
+    first, count = tables[0], len(tables)
+    deltas = np.array([table.delta.ravel() for table in tables])
+    covariances = [
+        np.diag(table.standard_error.ravel() ** 2) if table.covariance is None else table.covariance for table in tables
+    ]
+    covariance = np.mean(covariances, axis=0) / count
+    if count > 1:
+        # Single swaps of scores fit exactly, with errors that are not known: all there is lies between the tables.
+        covariance = np.nan_to_num(covariance)
+        away = np.nan_to_num(deltas - deltas.mean(axis=0))
+        covariance += away.T @ away / (count - 1) / count
+    delta = deltas.mean(axis=0)
+    error = np.where(np.isnan(delta), np.nan, np.sqrt(np.maximum(np.diag(covariance), 0.0)))
+    return dataclasses.replace(
+        first,
+        reference_value=Estimate(float(np.mean([table.reference_value.value for table in tables])), 0.0),
+        delta=delta.reshape(first.delta.shape),
+        standard_error=error.reshape(first.delta.shape),
+        covariance=covariance,
+        residual=float(np.sqrt(np.mean([table.residual**2 for table in tables]) / count)),
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,7 +179,12 @@ def _least_squares(incidence: np.ndarray, deltas: np.ndarray, errors: np.ndarray
 
 
 def _mixed_model(
-    incidence: np.ndarray, features: np.ndarray, deviations: np.ndarray, deltas: np.ndarray, errors: np.ndarray
+    incidence: np.ndarray,
+    features: np.ndarray,
+    deviations: np.ndarray,
+    deltas: np.ndarray,
+    errors: np.ndarray,
+    metric: str,
 ) -> _Effects:
     """Fits deltas = incidence @ (features @ theta + deviations @ z) + noise, z ~ N(0, ratio * noise variance).
 
@@ -150,7 +198,13 @@ def _mixed_model(
     spectrum, basis = np.linalg.eigh(random @ random.T)
     spectrum = np.maximum(spectrum, 0.0)
     fixed = basis.T @ visible @ features
-    model = _MixedModel(basis.T @ random, fixed, basis.T @ target, spectrum, features, deviations)
+    if len(target) < fixed.shape[1] + LEAST_FREEDOM:
+        raise InputError(
+            f"Expected at least {fixed.shape[1] + LEAST_FREEDOM} measured networks to fit the {metric} table to. "
+            f"Received: {len(target)}. Measure more (`--networks`)."
+        )
+    least_noise = 1.0 if np.isfinite(errors).any() else 0.0  # In units of the stated errors.
+    model = _MixedModel(basis.T @ random, fixed, basis.T @ target, spectrum, features, deviations, least_noise)
     scale = max(float(spectrum.mean()), 1e-300)
     fits = [model.fit(ratio) for ratio in np.concatenate([[0.0], np.geomspace(1e-5, 1e3, 49) / scale])]
     likelihood = np.array([fit.log_likelihood for fit in fits])
@@ -186,33 +240,38 @@ class _MixedModel:
     spectrum: np.ndarray
     features: np.ndarray
     deviations: np.ndarray
+    least_noise: float
 
     def fit(self, ratio: float) -> _Fit:
         precision = 1 / (1 + ratio * self.spectrum)
         information = self.fixed.T @ (precision[:, None] * self.fixed)
         theta = np.linalg.solve(information, self.fixed.T @ (precision * self.target))
         residual = self.target - self.fixed @ theta
-        freedom = max(len(self.target) - self.fixed.shape[1], 1)
+        freedom = self.freedom
         noise = max(float(residual @ (precision * residual)) / freedom, 1e-300)
         z = ratio * self.random.T @ (precision * residual)
         log_likelihood = -0.5 * (freedom * np.log(noise) - np.log(precision).sum() + np.linalg.slogdet(information)[1])
         return _Fit(ratio, noise, self.features @ theta + self.deviations @ z, float(log_likelihood))
 
+    @property
+    def freedom(self) -> int:
+        return len(self.target) - self.fixed.shape[1]
+
     def covariance(self, fit: _Fit) -> np.ndarray:
+        # The noise is itself estimated, so errors have a t distribution; and it is no smaller than the stated errors.
+        noise = max(fit.noise * self.freedom / (self.freedom - 2), self.least_noise)
         precision = 1 / (1 + fit.ratio * self.spectrum)
         gain = fit.ratio * self.random.T * precision
         information = self.fixed.T @ (precision[:, None] * self.fixed)
         through = self.features - self.deviations @ (gain @ self.fixed)
         own = fit.ratio * (np.eye(len(gain)) - gain @ self.random)
-        return fit.noise * (
-            self.deviations @ own @ self.deviations.T + through @ np.linalg.solve(information, through.T)
-        )
+        return noise * (self.deviations @ own @ self.deviations.T + through @ np.linalg.solve(information, through.T))
 
 
 def _seen_directions(matrix: np.ndarray) -> np.ndarray:
     """Returns the combinations of features that the data can see: some coincide, such as a size that never varies."""
     _, values, directions = np.linalg.svd(matrix, full_matrices=False)
-    return directions[values > 1e-9 * values[0]].T
+    return directions[values > 1e-7 * values[0]].T
 
 
 def _table(

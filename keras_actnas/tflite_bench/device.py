@@ -10,9 +10,10 @@ import numpy as np
 
 
 def describe_device() -> dict[str, str | int]:
-    """Returns what identifies this machine: board or CPU model, architecture, cores, kernel, Python and NumPy."""
+    """Returns what identifies this machine: name, board, CPU model, architecture, cores, kernel, Python and NumPy."""
     return {
-        "machine": _board() or platform.node(),
+        "machine": platform.node(),
+        "board": _board(),
         "cpu": _cpu_model(),
         "architecture": platform.machine(),
         "cores": os.cpu_count() or 1,

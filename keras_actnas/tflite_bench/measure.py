@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 
 from keras_actnas.core.errors import InputError
 from keras_actnas.core.stats import LatencySummary, PairedRatio, paired_ratio, summarize
+from keras_actnas.tflite_bench.flatbuffer import check_whole
 from keras_actnas.tflite_bench.runtime import DELEGATES, Runtime, load_runtime
 
 DEFAULT_RUNS = 50
@@ -56,7 +58,9 @@ class TFLiteRunner:
         if self.delegate == "none":
             options["experimental_op_resolver_type"] = self.runtime.plain_resolver
         try:
-            interpreter = self.runtime.interpreter(model_content=data, **options)
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", r"\s*Warning: tf.lite.Interpreter is deprecated")
+                interpreter = self.runtime.interpreter(model_content=data, **options)
             for detail in interpreter.get_input_details():
                 if np.min(detail["shape_signature"], initial=1) < 0:
                     raise InputError(
@@ -96,10 +100,16 @@ class TFLiteRunner:
         """Runs the network `runs` times, at least once, and makes sure that its outputs are finite.
 
         Raises:
-          InputError: An output holds NaN or infinity: what is timed would not be what the network is for.
+          InputError: The network cannot be run, or an output holds NaN or infinity: what is timed would not be what
+            the network is for.
         """
-        for _ in range(max(runs, 1)):
-            self.run()
+        try:
+            for _ in range(max(runs, 1)):
+                self.run()
+        except (ValueError, RuntimeError) as error:
+            raise InputError(
+                f"Expected a .tflite that runs on random inputs. Received: {self.name} ({_one_line(error)})."
+            ) from error
         for output in self.outputs():
             if output.dtype.kind == "f" and not np.isfinite(output).all():
                 raise InputError(
@@ -207,6 +217,10 @@ def _read(model: str | os.PathLike[str] | bytes) -> bytes:
         raise InputError(f"Expected a .tflite file. Received: {name} ({error.strerror}).") from error
     if data[4:8] != b"TFL3":
         raise InputError(f"Expected a .tflite file (identifier TFL3). Received: {name}, which is something else.")
+    try:
+        check_whole(data)
+    except ValueError as error:
+        raise InputError(f"Expected a whole .tflite file. Received: {name}, {error}.") from error
     return data
 
 

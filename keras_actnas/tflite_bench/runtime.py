@@ -10,11 +10,11 @@ from typing import Any
 
 from keras_actnas.core.errors import InputError, MissingDependencyError, closest
 
-# Name -> (module with Interpreter and OpResolverType, distribution that carries the version).
+# Name -> (module with Interpreter and OpResolverType, distribution that carries the version, extra that installs it).
 _RUNTIMES = {
-    "ai_edge_litert": ("ai_edge_litert.interpreter", "ai-edge-litert"),
-    "tflite_runtime": ("tflite_runtime.interpreter", "tflite-runtime"),
-    "tf.lite": ("tensorflow.lite.python.interpreter", "tensorflow"),
+    "ai_edge_litert": ("ai_edge_litert.interpreter", "ai-edge-litert", "bench"),
+    "tflite_runtime": ("tflite_runtime.interpreter", "tflite-runtime", "bench"),
+    "tf.lite": ("tensorflow.lite.python.interpreter", "tensorflow", "tensorflow"),
 }
 RUNTIMES = tuple(_RUNTIMES)
 DELEGATES = ("xnnpack", "none")
@@ -47,12 +47,20 @@ def load_runtime(name: str | None = None) -> Runtime:
     if name is not None and name not in _RUNTIMES:
         raise InputError(f"Unknown TFLite runtime {name!r}.{closest(name, RUNTIMES)}")
     for candidate in [name] if name else RUNTIMES:
-        module_name, distribution = _RUNTIMES[candidate]
+        module_name, distribution, _ = _RUNTIMES[candidate]
         module = _import(module_name)
         if module is not None:
             resolver = module.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
-            return Runtime(candidate, importlib.metadata.version(distribution), module.Interpreter, resolver)
-    raise MissingDependencyError(name or "ai-edge-litert", "bench", "Measuring on this device")
+            return Runtime(candidate, _version(module_name, distribution), module.Interpreter, resolver)
+    _, distribution, extra = _RUNTIMES[name or RUNTIMES[0]]
+    raise MissingDependencyError(distribution, extra, "Measuring on this device")
+
+
+def _version(module: str, distribution: str) -> str:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:  # Installed under another name, such as tensorflow-cpu.
+        return str(getattr(importlib.import_module(module.partition(".")[0]), "__version__", "unknown"))
 
 
 def _import(module: str) -> Any:

@@ -76,7 +76,9 @@ def test_text(text, shown):
     assert str(Constraint.parse(text)) == shown
 
 
-@pytest.mark.parametrize("text", ["latency<=24.5", "latency<=90%", "latency<=reference-0.5", "nwot>=reference", "nwot>=reference+2"])
+@pytest.mark.parametrize(
+    "text", ["latency<=24.5", "latency<=90%", "latency<=reference-0.5", "nwot>=reference", "nwot>=reference+2"]
+)
 def test_text_can_be_parsed_again(text):
     constraint = Constraint.parse(text)
     assert Constraint.parse(str(constraint)) == constraint

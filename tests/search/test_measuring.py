@@ -1,0 +1,230 @@
+"""Latencies and scores into the journal and back: nothing twice, nothing lost, and what they say."""
+
+import math
+
+import numpy as np
+import pytest
+
+from keras_actnas.core import CANDIDATES, Assignment, Estimate, InputError, Journal, Measurement
+from keras_actnas.search import NWOTScorer, latency, mixtures, scores
+
+REFERENCE = Assignment.uniform(["a", "b"], "silu")
+BENCH = latency.HostBench(runs=3)
+
+
+@pytest.fixture
+def journal(tmp_path):
+    journal = Journal(tmp_path / "journal.jsonl")
+    yield journal
+    journal.close()
+
+
+class FakeScorer:
+    """Scores by arithmetic and counts how often it is asked."""
+
+    reference = REFERENCE
+
+    def __init__(self, **conditions):
+        self.conditions = {"images": "abc", "batch_norm": "inference", **conditions}
+        self.asked = []
+
+    def score(self, assignment, seed):
+        self.asked.append((seed, assignment["a"], assignment["b"]))
+        return 100.0 + (seed or 0) + sum(CANDIDATES.index(name) for name in assignment.values())
+
+
+def score(scorer, journal, rows, seeds=(0, 1), purpose="design", **arguments):
+    return scores.score_assignments(
+        scorer, rows, seeds, journal, model_hash="m", purpose=purpose, **arguments
+    )  # fmt: skip
+
+
+def swapped(**swaps):
+    return REFERENCE.with_swaps(swaps)
+
+
+def measure(network, journal, rows, purpose="design", bench=BENCH, **arguments):
+    return latency.measure_assignments(
+        network, rows, journal, bench, model_hash="m", purpose=purpose, **arguments
+    )  # fmt: skip
+
+
+def test_every_network_is_measured_beside_the_reference(network, journal):
+    rows = mixtures(network.reference, CANDIDATES, 3)
+    made = measure(network, journal, rows)
+    assert [m.assignment for m in made] == rows
+    for measurement in made:
+        assert len(measurement.samples) == len(measurement.reference_samples) == 3
+        assert min(measurement.samples + measurement.reference_samples) > 0
+        assert (measurement.metric, measurement.unit, measurement.purpose, measurement.model) == (
+            "latency", "ms", "design", "m",
+        )  # fmt: skip
+        assert measurement.conditions["num_threads"] == 1
+        assert measurement.device
+    assert list(Journal(journal.path)) == made
+
+
+def test_latencies_are_measured_once_per_purpose(network, journal):
+    rows = mixtures(network.reference, CANDIDATES, 3)
+    first = measure(network, journal, rows[:2])
+    assert measure(network, journal, [rows[1], rows[0], rows[1]]) == [first[1], first[0]]
+    assert len(journal) == 2
+    assert len(measure(network, journal, [rows[2], rows[2]])) == 1
+    assert measure(network, journal, rows[:1], purpose="verify") != first[:1]
+    assert len(journal) == 4
+
+
+def test_an_interrupted_measurement_continues(network, journal):
+    rows = mixtures(network.reference, CANDIDATES, 4)
+
+    def interrupted(items, label):
+        yield from items[:2]
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        measure(network, journal, rows, progress=interrupted)
+    journal.close()
+    again = Journal(journal.path)
+    labels = []
+
+    def counted(items, label):
+        labels.append((len(items), label))
+        return items
+
+    made = measure(network, again, rows, progress=counted)
+    assert labels == [(2, "latency (design)")]
+    assert [m.assignment for m in made] == rows
+    again.close()
+
+
+def test_threads_and_delegate_reach_the_runtime(network, journal):
+    (made,) = measure(
+        network, journal, [network.reference], bench=latency.HostBench(num_threads=2, delegate="none", runs=1)
+    )
+    assert made.conditions["num_threads"] == 2
+    assert made.conditions["delegate"] == "none"
+    assert made.conditions["runs"] == 1
+
+
+@pytest.mark.parametrize(
+    ("reference", "networks", "seconds", "runs"),
+    [
+        (100, 150, 120, 4),
+        (10, 150, 120, 38),
+        (0.01, 10, 120, 50),
+        (10, 10, 0, 4),
+        (0.0, 10, 1, 50),
+        (1, 1, math.inf, 50),
+    ],
+)
+def test_affordable_runs(reference, networks, seconds, runs):
+    assert latency.affordable_runs(reference, networks, seconds) == runs
+
+
+def latency_of(assignment, samples, reference):
+    return Measurement("latency", "ms", assignment, tuple(samples), tuple(reference))
+
+
+def test_drift_of_the_machine_cancels():
+    """The machine is twice as slow while the second network is measured: its ratio to the reference says the truth."""
+    steady = latency_of(swapped(a="relu"), [9.0, 9.1, 8.9] * 5, [10.0, 10.1, 9.9] * 5)
+    slowed = latency_of(swapped(b="relu"), [16.0, 16.2, 15.8] * 5, [20.0, 20.2, 19.8] * 5)
+    own = latency.latency_of_reference([steady] * 3 + [slowed])
+    assert own.value == pytest.approx(10.0, abs=0.11)
+    observations = latency.latency_observations([steady, slowed], own)
+    assert [o.delta / own.value for o in observations] == pytest.approx([-0.1, -0.2], abs=1e-3)
+    assert all(0 <= o.standard_error < 0.1 for o in observations)
+    assert latency.latency_estimate(slowed, Estimate(50.0)).value == pytest.approx(40.0, rel=1e-3)
+
+
+def test_a_single_run_has_no_error():
+    measurement = latency_of(swapped(a="relu"), [9.0], [10.0])
+    assert math.isnan(latency.latency_estimate(measurement, Estimate(10.0)).standard_error)
+
+
+def test_no_latency_measurements():
+    with pytest.raises(InputError, match="Received: none"):
+        latency.latency_of_reference([])
+
+
+def test_scores_are_computed_once_with_the_reference_first(journal):
+    scorer = FakeScorer()
+    rows = [swapped(a="relu"), swapped(b="relu")]
+    made = score(scorer, journal, rows)
+    assert scorer.asked == [
+        (seed, *names) for seed in (0, 1) for names in (("silu", "silu"), ("relu", "silu"), ("silu", "relu"))
+    ]
+    assert [(m.assignment, m.conditions["seed"]) for m in made] == [(row, seed) for row in rows for seed in (0, 1)]
+    assert {m.reference_samples for m in made} == {(102.0,), (103.0,)}
+    assert score(scorer, journal, [rows[0], rows[0]], purpose="verify") == made[:2]
+    assert len(scorer.asked) == len(journal) == 6
+
+
+def test_scores_under_other_conditions_do_not_count(journal):
+    rows = [swapped(a="relu")]
+    score(FakeScorer(), journal, rows)
+    other = FakeScorer(batch_norm="batch")
+    score(other, journal, rows)
+    more_seeds = FakeScorer()
+    score(more_seeds, journal, rows, seeds=(1, 2, None))
+    assert len(other.asked) == 4
+    assert {seed for seed, *_ in more_seeds.asked} == {2, None}
+
+
+def test_interrupted_scoring_continues(journal):
+    scorer = FakeScorer()
+    rows = [swapped(a="relu"), swapped(b="relu")]
+
+    def interrupted(items, label):
+        for number, item in enumerate(items):
+            if "seed 2 of 2" in label and number == 1:
+                raise KeyboardInterrupt
+            yield item
+
+    with pytest.raises(KeyboardInterrupt):
+        score(scorer, journal, rows, progress=interrupted)
+    journal.close()
+    again, labels = Journal(journal.path), []
+    made = score(scorer, again, rows, progress=lambda items, label: labels.append((label, len(items))) or items)
+    again.close()
+    assert labels == [("nwot (design, seed 2 of 2)", 2)]
+    assert len(scorer.asked) == len(set(scorer.asked)) == 6
+    assert {m.reference_samples for m in made if m.conditions["seed"] == 1} == {(103.0,)}
+
+
+def test_real_scores_come_back_from_the_journal(model, images, journal):
+    scorer = NWOTScorer(model, images)
+    rows = mixtures(scorer.reference, CANDIDATES, 2)
+    first = score(scorer, journal, rows, seeds=(0, None))
+    journal.close()
+    again = Journal(journal.path)
+    other = NWOTScorer(model, images)
+    other.score = None  # Nothing is left to do.
+    assert score(other, again, rows, seeds=(0, None)) == first
+
+
+def scored(assignment, seed, value, reference):
+    return Measurement("nwot", "", assignment, (value,), (reference,), conditions={"seed": seed})
+
+
+def test_score_estimates_pool_the_spread_between_seeds():
+    a, b, last = swapped(a="relu"), swapped(b="relu"), swapped(b="gelu")
+    deltas = {a: [1.0, 2.0, 3.0], b: [-1.0, -1.0, -4.0], last: [0.0, 0.0, 0.0]}
+    references = [100.0, 110.0, 120.0]
+    made = [
+        scored(assignment, seed, references[seed] + delta, references[seed])
+        for assignment, values in deltas.items()
+        for seed, delta in enumerate(values)
+    ]
+    reference, estimates = scores.score_estimates(made)
+    assert reference == Estimate(110.0, 0.0)
+    assert [estimates[each].value for each in (a, b, last)] == pytest.approx([112, 108, 110])
+    # Variances 1 and 3; the last activation, which cannot matter, says nothing of the spread.
+    assert estimates[a].standard_error == pytest.approx(math.sqrt(2 / 3))
+    _, observations = scores.score_observations(made)
+    assert [o.delta for o in observations] == pytest.approx([2, -2, 0])
+
+
+def test_a_single_seed_has_no_error():
+    _, estimates = scores.score_estimates([scored(swapped(a="relu"), None, 9.0, 10.0)])
+    assert np.isnan(estimates[swapped(a="relu")].standard_error)

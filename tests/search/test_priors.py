@@ -1,0 +1,47 @@
+"""What the priors assume: the shared part, and the directions in which single effects leave it."""
+
+import numpy as np
+import pytest
+
+from keras_actnas.core import Assignment
+from keras_actnas.search.priors import CostPrior, CurvePrior
+
+REFERENCE = Assignment.uniform(["a", "b"], "silu")
+CELLS = [("a", "relu"), ("a", "relu6"), ("a", "hard_swish"), ("b", "relu")]
+
+
+def correlation(prior):
+    directions = prior.deviations(CELLS, REFERENCE)
+    covariance = directions @ directions.T
+    scale = np.sqrt(np.diag(covariance))
+    return covariance, covariance / np.outer(scale, scale)
+
+
+def test_costs_have_a_part_per_element_and_a_part_per_operator():
+    prior = CostPrior({"a": 300.0, "b": 100.0})
+    expected = [[1.5, 1, 0, 0, 0, 0], [0, 0, 1.5, 1, 0, 0], [0, 0, 0, 0, 1.5, 1], [0.5, 1, 0, 0, 0, 0]]
+    np.testing.assert_allclose(prior.features(CELLS), expected)
+    covariance, _ = correlation(prior)
+    np.testing.assert_allclose(covariance, np.diag([1.5, 1.5, 1.5, 0.5]), atol=1e-12)
+
+
+def test_scores_have_a_constant_per_activation():
+    expected = [[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 0, 0]]
+    np.testing.assert_allclose(CurvePrior().features(CELLS), expected)
+
+
+def test_alike_curves_deviate_together_and_sites_apart():
+    covariance, likeness = correlation(CurvePrior())
+    assert likeness[0, 1] > 0.999  # ReLU and ReLU6
+    assert covariance[2, 2] < 0.5 * covariance[0, 0]  # Hard-swish is close to SiLU.
+    assert covariance[0, 0] == pytest.approx(covariance[3, 3])
+    assert np.abs(covariance[:3, 3]).max() == 0
+
+
+def test_a_curve_is_like_itself():
+    """E[(relu - silu)^2] under a standard normal, by hand on a grid."""
+    grid = np.linspace(-6, 6, 2001)
+    weight = np.exp(-(grid**2) / 2)
+    difference = np.maximum(grid, 0) - grid / (1 + np.exp(-grid))
+    covariance, _ = correlation(CurvePrior())
+    assert covariance[0, 0] == pytest.approx(np.sum(weight * difference**2) / weight.sum(), rel=1e-3)

@@ -1,0 +1,95 @@
+"""What a search may be asked for: everything that cannot work is said before anything is measured."""
+
+import math
+
+import pytest
+
+from keras_actnas.core import Constraint, InputError
+from keras_actnas.search import SearchSettings
+
+
+def constraints(*texts):
+    return tuple(map(Constraint.parse, texts))
+
+
+def test_defaults_are_the_paper_s_question():
+    settings = SearchSettings()
+    assert settings.objective == "latency"
+    assert [str(each) for each in settings.constraints] == ["nwot >= reference"]
+    assert settings.score_seeds() == [0, 1, 2]
+    assert settings.activations == ("relu", "silu", "hard_swish", "relu6", "leaky_relu")
+
+
+def test_seeds():
+    assert SearchSettings(seed=5, seeds=2).score_seeds() == [5, 6]
+    assert SearchSettings(seed=5, seeds=0).score_seeds() == [None]
+
+
+def test_names_are_made_canonical():
+    assert SearchSettings(activations=("Swish", "relu", "silu")).activations == ("silu", "relu")
+    assert SearchSettings(activations="relu,leaky_relu(0.3)").activations == ("relu", "leaky_relu(0.3)")
+
+
+def test_objectives():
+    assert SearchSettings(minimize=None, maximize="nwot").objective == "nwot"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"maximize": "nwot"}, "Expected one metric to minimize or maximize"),
+        ({"minimize": None}, "Expected one metric to minimize or maximize"),
+        ({"minimize": "latncy"}, "Received: 'latncy'. Did you mean 'latency'"),
+        ({"minimize": None, "maximize": "map"}, "Received: 'map'"),
+        ({"constraints": constraints("memory<=3")}, "Received: 'memory'. Known: latency, nwot"),
+        ({"activations": ("rleu",)}, "Did you mean 'relu'"),
+        ({"activations": ()}, "at least one activation"),
+        ({"design": "factorial"}, "Expected design out of mixtures, single_swaps. Received: 'factorial'"),
+        ({"solver": "gurobi"}, "Expected solver out of highs, cbc. Received: 'gurobi'"),
+        ({"delegate": "gpu"}, "Expected delegate out of xnnpack, none. Received: 'gpu'"),
+        ({"batch_norm": "train"}, "Expected batch_norm out of inference, batch. Received: 'train'"),
+        ({"top_k": 0}, "top_k of at least 1. Received: 0"),
+        ({"min_distance": 0}, "min_distance of at least 1"),
+        ({"num_threads": -1}, "num_threads of at least 1"),
+        ({"batch_size": 1}, "batch_size of at least 2"),
+        ({"seeds": -1}, "seeds of at least 0"),
+        ({"networks": 1}, "networks of at least 2"),
+        ({"runs": 0}, "runs of at least 1"),
+        ({"minutes": -1.0}, "minutes of at least 0"),
+        ({"minutes": math.nan}, "minutes of at least 0"),
+    ],
+)
+def test_what_cannot_be(arguments, message):
+    with pytest.raises(InputError, match=message):
+        SearchSettings(**arguments)
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ("latency<=80%", "latency>=90%"),
+        ("latency>=90%", "latency<=80%"),
+        ("nwot>=reference+1", "nwot<=reference"),
+        ("nwot>=5", "nwot<=4"),
+        ("latency<=reference-5%", "latency>=reference"),
+    ],
+)
+def test_contradictions_that_no_measurement_can_mend(texts):
+    with pytest.raises(InputError, match="do not contradict each other. Received: .* and .*"):
+        SearchSettings(constraints=constraints(*texts))
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ("latency<=90%", "latency>=80%"),
+        ("latency<=90%", "latency>=90%"),
+        ("latency<=90%", "latency>=20"),  # Depends on the reference.
+        ("latency<=80%", "nwot>=90%"),
+        ("nwot<=80%", "nwot>=90%"),  # Can be kept when the reference's score is negative.
+        ("nwot>=reference-1", "nwot<=reference", "latency<=3"),
+        (),
+    ],
+)
+def test_constraints_that_may_be_kept(texts):
+    assert SearchSettings(constraints=constraints(*texts)).constraints == constraints(*texts)
