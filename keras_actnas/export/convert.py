@@ -49,7 +49,7 @@ def to_tflite(
         activations, inputs and outputs too, calibrated on `representative_data`).
       representative_data: For "int8": an array of shape (images, height, width, channels), or an iterable of single
         images of shape (height, width, channels), preprocessed as the model expects them; for a model with several
-        inputs, an iterable of lists of such arrays.
+        inputs, an iterable of lists of such arrays in the order of `model.inputs`.
 
     Returns:
       What the file holds, with every fault that was found. Nothing is written when one makes the file useless.
@@ -119,6 +119,9 @@ def convert(model: keras.Model, precision: str, representative_data: Any = None)
             f"Received: {keras.backend.backend()!r}. "
             "Save the model as .keras and convert it with KERAS_BACKEND=tensorflow."
         )
+    if not isinstance(model, keras.Sequential) and isinstance(model.input, dict):
+        # The converter cannot call a model with an argument that is a dict.
+        model = keras.Model(model.inputs, model.output, name=model.name)
     converter = tf.lite.TFLiteConverter.from_keras_model(model)
     if precision != "float32":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
@@ -129,9 +132,10 @@ def convert(model: keras.Model, precision: str, representative_data: Any = None)
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
         converter.inference_input_type = converter.inference_output_type = tf.int8
     try:
-        # The exporter prints every captured variable, and warns of statistics that calibration makes needless.
+        # The exporter prints every captured variable; the warnings are about its own doings.
         with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Statistics for quantized inputs were expected")
+            warnings.filterwarnings("ignore", r"\s*Warning: tf.lite.Interpreter is deprecated")
             return converter.convert()
     except Exception as error:
         reason = " ".join(str(error).split())[:300]
@@ -140,7 +144,7 @@ def convert(model: keras.Model, precision: str, representative_data: Any = None)
         ) from error
 
 
-def _calibration(model: keras.Model, data: Any) -> Callable[[], Iterator[list[np.ndarray]]]:
+def _calibration(model: keras.Model, data: Any) -> Callable[[], Iterator[dict[str, np.ndarray]]]:
     if data is None:
         raise InputError("Expected representative_data for int8: preprocessed images of the kind the model will see.")
     if not isinstance(data, Iterable) or isinstance(data, (str, bytes, dict)):
@@ -152,7 +156,8 @@ def _calibration(model: keras.Model, data: Any) -> Callable[[], Iterator[list[np
         if [array.shape for array in arrays] != shapes:
             received = [array.shape for array in arrays]
             raise InputError(f"Expected representative images of shape {shapes}. Received: {received}.")
-        samples.append([array[None] for array in arrays])
+        # By name: the graph's inputs come in an order of its own.
+        samples.append({tensor.name: array[None] for tensor, array in zip(model.inputs, arrays, strict=True)})
     if not samples:
         raise InputError("Expected at least one representative image for int8. Received: none.")
     return lambda: iter(samples)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -35,17 +37,30 @@ def mixtures(reference: Assignment, activations: Sequence[str], count: int, seed
     Args:
       reference: The reference network's assignment.
       activations: The candidates; a site's own activation takes part as well.
-      count: How many networks.
+      count: How many networks; where no more than that exist, all of them are taken, apart from the reference.
       seed: Seed of the mixing.
     """
     _check(reference, activations)
     rng = np.random.default_rng(seed)
     columns = []
+    if is_exhaustive(reference, activations, count):
+        every = itertools.product(*(_levels(current, activations) for current in reference.values()))
+        rows = (Assignment(zip(reference, row, strict=True)) for row in every)
+        return [row for row in rows if row != reference]
     for current in reference.values():
-        levels = list(dict.fromkeys([current, *activations]))
+        levels = _levels(current, activations)
         repeated = np.resize(np.arange(len(levels)), count)
         columns.append([levels[index] for index in rng.permutation(repeated)])
     return [Assignment(zip(reference, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+def is_exhaustive(reference: Assignment, activations: Sequence[str], count: int) -> bool:
+    """Returns whether there are no more than `count` networks besides the reference."""
+    return math.prod(len(_levels(current, activations)) for current in reference.values()) - 1 <= count
+
+
+def _levels(current: str, activations: Sequence[str]) -> list[str]:
+    return list(dict.fromkeys([current, *activations]))
 
 
 def make_design(

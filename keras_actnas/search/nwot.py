@@ -17,10 +17,10 @@ import numpy as np
 
 from keras_actnas.core.activations import CANDIDATES
 from keras_actnas.core.errors import InputError
+from keras_actnas.layers import activation_function
 from keras_actnas.search.fingerprint import model_fingerprint
 from keras_actnas.search.settings import BATCH_NORM_MODES, BatchNormMode
-from keras_actnas.search.switchable import SwitchableNetwork
-from keras_actnas.surgery import current_assignment
+from keras_actnas.search.switchable import SwitchableNetwork, switchable_sites
 
 
 class NWOTScorer:
@@ -57,7 +57,9 @@ class NWOTScorer:
             raise InputError(f"Expected batch_norm to be 'inference' or 'batch'. Received: {batch_norm!r}.")
         images = np.asarray(images, np.float32)
         _check_images(model, images)
-        self.reference = current_assignment(model)
+        self.reference = switchable_sites(model)
+        for name in activations:
+            activation_function(name)  # Raises for one that no switch can apply.
         self.conditions: dict[str, Any] = {
             "model": model_fingerprint(model),
             "images": hashlib.sha256(images.tobytes()).hexdigest()[:16],

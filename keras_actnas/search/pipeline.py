@@ -20,7 +20,7 @@ from keras_actnas.export import TFLiteNetwork, to_editable
 from keras_actnas.export.activation_ops import check_editable
 from keras_actnas.export.keras_files import save_keras
 from keras_actnas.search import latency, scores
-from keras_actnas.search.designs import make_design
+from keras_actnas.search.designs import is_exhaustive, make_design
 from keras_actnas.search.fingerprint import model_fingerprint
 from keras_actnas.search.ilp import solve_ilp
 from keras_actnas.search.images import image_batch
@@ -101,9 +101,10 @@ class Search:
 
     def check(self) -> None:
         """Scores the reference once, so that what is wrong with model or images comes up before minutes of work."""
+        _check_finite(self.model)
         with self._timed("score"):
             reference = Assignment((site.name, site.activation) for site in activation_sites(self.model))
-            self._scores([], "check", reference, self.settings.score_seeds()[:1])
+            self._scores([], "design", reference, self.settings.score_seeds()[:1])
 
     def convert(self) -> TFLiteNetwork:
         """Returns the converted network; converts only where the folder has none yet."""
@@ -119,6 +120,7 @@ class Search:
         """Returns the networks to measure and to score: mixtures of the sites that the .tflite can exchange."""
         settings = self.settings
         reference = self.convert().reference
+        settings.check_networks({*settings.activations, *reference.values()})
         return make_design(settings.design, reference, settings.activations, settings.networks, settings.seed)
 
     def bench(self) -> MetricTable:
@@ -216,7 +218,10 @@ class Search:
         return self._scorer
 
     def _prior(self, prior: Prior) -> Prior | None:
-        return None if self.settings.design == "single_swaps" else prior
+        """Returns the prior, or None where the design tells every effect by itself."""
+        settings = self.settings
+        complete = is_exhaustive(self.convert().reference, settings.activations, settings.networks)
+        return None if complete or settings.design == "single_swaps" else prior
 
     def _affordable(self, networks: Sequence[Assignment], what: str, reference_ms: float | None = None) -> int:
         """Returns how many timed runs each network gets: as many as were asked for, or as the time allows."""
@@ -293,6 +298,15 @@ def make_scorer(model: keras.Model, settings: SearchSettings) -> NWOTScorer:
     shape = tuple(model.inputs[0].shape[1:])
     images = image_batch(settings.images, settings.batch_size, shape, settings.seed, settings.pixel_max)
     return NWOTScorer(model, images, settings.activations, settings.batch_norm)
+
+
+def _check_finite(model: keras.Model) -> None:
+    for weight in model.weights:
+        if not np.isfinite(keras.ops.convert_to_numpy(weight)).all():
+            raise InputError(
+                f"Expected finite weights. Received: NaN or infinity in {weight.path!r} of {model.name!r}; did its "
+                "training diverge?"
+            )
 
 
 def _check_same_sites(model: keras.Model, score_model: keras.Model) -> None:

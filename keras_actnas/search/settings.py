@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from collections.abc import Collection
 from typing import Literal
 
 from keras_actnas.core.activations import CANDIDATES, parse_activations
@@ -14,6 +15,7 @@ from keras_actnas.core.table import MetricTable
 from keras_actnas.search.choice_program import SOLVERS
 from keras_actnas.search.designs import DESIGNS
 from keras_actnas.search.metrics import LATENCY, UNITS
+from keras_actnas.search.tables import LEAST_FREEDOM
 from keras_actnas.tflite_bench import DELEGATES
 
 BatchNormMode = Literal["inference", "batch"]
@@ -99,17 +101,20 @@ class SearchSettings:
                     f"Expected constraints that do not contradict each other. Received: {upper} and {lower}."
                 )
 
+    def check_networks(self, activations: Collection[str]) -> None:
+        """Raises `InputError` when the mixtures are too few for all the `activations` that occur in them."""
+        # Two features an activation, less those of any one, and a few networks more to tell the noise by.
+        least = 2 * (len(activations) - 1) + LEAST_FREEDOM
+        if self.design == "mixtures" and self.networks < least:
+            raise InputError(
+                f"Expected networks of at least {least} for {len(activations)} activations. Received: {self.networks}."
+            )
+
     def _check_numbers(self) -> None:
         for name, least in (("top_k", 1), ("min_distance", 1), ("num_threads", 1), ("batch_size", 2), ("seeds", 0)):
             if getattr(self, name) < least:
                 raise InputError(f"Expected {name} of at least {least}. Received: {getattr(self, name)}.")
-        # Two features an activation, and a few networks more to tell the noise by.
-        least = 2 * len(self.activations) + 1
-        if self.design == "mixtures" and self.networks < least:
-            raise InputError(
-                f"Expected networks of at least {least} for {len(self.activations)} activations. "
-                f"Received: {self.networks}."
-            )
+        self.check_networks(self.activations)
         if self.runs is not None and self.runs < 1:
             raise InputError(f"Expected runs of at least 1. Received: {self.runs}.")
         if not self.minutes >= 0:

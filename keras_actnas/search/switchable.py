@@ -61,6 +61,18 @@ class _BatchStatistics(keras.layers.BatchNormalization):
         return super().call(inputs, training=True, mask=mask)
 
 
+def switchable_sites(model: keras.Model) -> Assignment:
+    """Returns the assignment of the sites that a switch can take the place of: all but those with weights (PReLU).
+
+    Raises:
+      InputError: There is none.
+    """
+    sites = Assignment((site.name, site.activation) for site in activation_sites(model) if site.activation != "prelu")
+    if not sites:
+        raise InputError(f"Expected a model with activations to swap. Received: {model.name!r}, which has none.")
+    return sites
+
+
 class SwitchableNetwork:
     """A copy of a model, in float32 and with a fixed batch, whose sites switch between activations.
 
@@ -73,21 +85,20 @@ class SwitchableNetwork:
 
     Attributes:
       model: The switchable Keras model, with the weights of the original.
-      reference: The original's assignment.
+      reference: The original's assignment, of the sites that have a switch.
       switches: Site -> its switch.
     """
 
     def __init__(
         self, model: keras.Model, activations: Sequence[str], batch_size: int, batch_statistics: bool = False
     ) -> None:
-        sites = activation_sites(model)
-        if not sites:
-            raise InputError(f"Expected a model with activations to swap. Received: {model.name!r}, which has none.")
-        self.reference = Assignment((site.name, site.activation) for site in sites)
+        self.reference = switchable_sites(model)
         names = tuple(dict.fromkeys([*map(canonical_name, activations), *self.reference.values()]))
-        layer_of = {site.name: f"switch-{number}" for number, site in enumerate(sites)}
+        layer_of = {site: f"switch-{number}" for number, site in enumerate(self.reference)}
         site_of = {layer: site for site, layer in layer_of.items()}
-        separated = separate_activations(set_batch_size(model, batch_size), name_of=layer_of.__getitem__)
+        separated = separate_activations(
+            set_batch_size(model, batch_size), name_of=layer_of.__getitem__, sites=tuple(self.reference)
+        )
         self.switches: dict[str, SwitchableActivation] = {}
         norms: list[tuple[Any, Any]] = []
 

@@ -143,9 +143,14 @@ def _incidence(observations: Sequence[Observation], reference: Assignment, cells
     return matrix
 
 
+def _known(errors: np.ndarray) -> np.ndarray:
+    """Returns the standard errors that say something; zero is what too few runs give by luck."""
+    return errors[np.isfinite(errors) & (errors > 0)]
+
+
 def _weights(errors: np.ndarray) -> np.ndarray:
     """Returns 1 / standard error for each observation; ones where none is known."""
-    known = errors[np.isfinite(errors) & (errors > 0)]
+    known = _known(errors)
     if not known.size:
         return np.ones(len(errors))
     # An error estimated from a handful of runs may come out far too small by luck: none counts below half the median.
@@ -154,7 +159,7 @@ def _weights(errors: np.ndarray) -> np.ndarray:
 
 def _residual(noise: float, errors: np.ndarray) -> float:
     """Returns the standard deviation of networks around the sums, beyond the stated errors of the measurements."""
-    known = errors[np.isfinite(errors) & (errors > 0)]
+    known = _known(errors)
     if not known.size:
         return float(np.sqrt(noise))
     return float(np.sqrt(max(noise - 1.0, 0.0)) * np.median(known))
@@ -172,7 +177,7 @@ def _least_squares(incidence: np.ndarray, deltas: np.ndarray, errors: np.ndarray
             f"tell {rank}. Measure more networks, or give a prior that ties the effects together."
         )
     freedom = rows - rank
-    stated = 1.0 if np.isfinite(errors).any() else np.nan
+    stated = 1.0 if _known(errors).size else np.nan
     noise = float(np.sum((target - design @ effects) ** 2) / freedom) if freedom else stated
     residual = _residual(noise, errors) if freedom else 0.0
     return _Effects(effects, noise * np.linalg.inv(design.T @ design), residual)
@@ -203,7 +208,7 @@ def _mixed_model(
             f"Expected at least {fixed.shape[1] + LEAST_FREEDOM} measured networks to fit the {metric} table to. "
             f"Received: {len(target)}. Measure more (`--networks`)."
         )
-    least_noise = 1.0 if np.isfinite(errors).any() else 0.0  # In units of the stated errors.
+    least_noise = 1.0 if _known(errors).size else 0.0  # In units of the stated errors.
     model = _MixedModel(basis.T @ random, fixed, basis.T @ target, spectrum, features, deviations, least_noise)
     scale = max(float(spectrum.mean()), 1e-300)
     fits = [model.fit(ratio) for ratio in np.concatenate([[0.0], np.geomspace(1e-5, 1e3, 49) / scale])]

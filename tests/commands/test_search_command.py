@@ -136,18 +136,21 @@ def test_a_broken_bound_is_said(run_folder, tiny, fast, capsys):
     """Predictions and measurements can disagree; then the summary says that nothing keeps the bound as measured."""
     from keras_actnas.commands.search import summarize
     from keras_actnas.core import Constraint, Estimate, Proposal
-    from keras_actnas.search import SearchResult
+    from keras_actnas.search import SearchResult, SearchSettings
 
     silu = Assignment.uniform(["a"], "silu")
     reference = Proposal("reference", silu, measured={"latency": Estimate(10.0), "nwot": Estimate(5.0)})
     slow = Proposal("ilp-1", silu, {"latency": Estimate(8.0)}, {"latency": Estimate(11.0, 0.1), "nwot": Estimate(5.0)})
     tables = RunFolder(run_folder, json.loads((run_folder / "run.json").read_text())["identity"]).load_tables()
-    bound = (Constraint.parse("latency<=90%"),)
-    text = summarize(SearchResult(reference, [slow], [], tables, bound, {}))
-    assert f"No proposal keeps {bound[0]} as measured; ilp-1 comes closest" in text
+
+    def summary(*bounds):
+        settings = SearchSettings(constraints=tuple(map(Constraint.parse, bounds)))
+        return summarize(SearchResult(reference, [slow], [], tables, settings, {}))
+
+    text = summary("latency<=90%")
+    assert f"No proposal keeps {Constraint.parse('latency<=90%')} as measured; ilp-1 comes closest" in text
     assert "--networks" in text
-    kept = SearchResult(reference, [slow], [], tables, (Constraint.parse("latency<=120%"),), {})
-    assert "No proposal keeps" not in summarize(kept)
+    assert "No proposal keeps" not in summary("latency<=120%")
 
 
 # What is refused. Each row: flags (a model unless they name one), and what the line says.
@@ -189,7 +192,7 @@ def test_models_that_cannot_be_searched(refuses, tmp_path, monkeypatch, fast, fl
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.delitem(sys.modules, "my_nets", raising=False)
     assert message in refuses("search", *fast, *flags)
-    assert not list(tmp_path.rglob("journal.jsonl"))
+    assert not any(path.stat().st_size for path in tmp_path.rglob("journal.jsonl"))
 
 
 @pytest.mark.parametrize(
@@ -210,7 +213,8 @@ def test_models_that_cannot_be_searched(refuses, tmp_path, monkeypatch, fast, fl
         (("--top_k=many",), "--top_k=many"),
         (("--min_distance=0",), "--min_distance=0"),
         (("--num_threads=0",), "--num_threads=0"),
-        (("--networks=1",), "--networks=1"),
+        (("--networks=0",), "--networks=0"),
+        (("--networks=10",), "networks of at least 11 for 5 activations. Received: 10"),
         (("--runs=-1",), "--runs=-1"),
         (("--minutes=-1",), "--minutes=-1"),
         (("--minutes=nan",), "minutes of at least 0"),
@@ -249,7 +253,7 @@ def test_flags_that_cannot_be(refuses, tiny, tmp_path, monkeypatch, fast, flags,
     before = {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()}
     assert message in refuses("search", f"--model={tiny}", *fast, *flags)
     assert {path: path.read_bytes() for path in before} == before
-    assert not list(Path().rglob("journal.jsonl"))
+    assert not any(path.stat().st_size for path in Path().rglob("journal.jsonl"))
     assert not list(Path().rglob("*.tflite"))
 
 

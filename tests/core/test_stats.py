@@ -10,8 +10,8 @@ def test_summary_of_known_samples():
     summary = summarize([1.0, 2.0, 3.0, 4.0, 100.0])
     assert (summary.median, summary.minimum, summary.mean, summary.runs) == (3.0, 1.0, 22.0, 5)
     assert summary.p95 == pytest.approx(80.8)
-    assert summary.spread == pytest.approx(1.4826)
-    assert summary.standard_error == pytest.approx(math.sqrt(math.pi / 2) * 1.4826 / math.sqrt(5))
+    assert summary.spread == pytest.approx(1.206 * 1.4826)
+    assert summary.standard_error == pytest.approx(math.sqrt(math.pi / 2) * 1.206 * 1.4826 / math.sqrt(5))
 
 
 def test_summary_of_one_sample_knows_no_error():
@@ -25,6 +25,12 @@ def test_spread_is_the_standard_deviation_of_normal_noise_without_its_outliers()
     values = np.random.default_rng(0).normal(10, 2, 20_000)
     values[:200] = 1e6
     assert robust_spread(values) == pytest.approx(2.0, rel=0.05)
+
+
+@pytest.mark.parametrize("count", [2, 3, 4, 6, 9, 10, 14, 50])
+def test_spread_of_few_samples_is_right_on_average(count):
+    values = np.random.default_rng(count).normal(0, 1, (20_000, count))
+    assert np.mean([robust_spread(row) for row in values]) == pytest.approx(1.0, abs=0.03)
 
 
 def test_standard_error_is_how_far_medians_scatter():
@@ -45,5 +51,5 @@ def test_paired_ratio_cancels_what_both_share():
 def test_paired_ratio_error():
     ratio = paired_ratio([1.0, 2.0, 3.0], [1.0, 1.0, 1.0])
     assert ratio.ratio == 2.0
-    assert ratio.standard_error == pytest.approx(math.sqrt(math.pi / 2) * 1.4826 / math.sqrt(3))
+    assert ratio.standard_error == pytest.approx(math.sqrt(math.pi / 2) * 1.495 * 1.4826 / math.sqrt(3))
     assert math.isnan(paired_ratio([1.0], [2.0]).standard_error)

@@ -81,7 +81,7 @@ def test_every_standing_is_said_once():
     ],
 )
 def test_a_difference_below_twice_its_error_is_none(latency, error, sentence):
-    assert verdict(REFERENCE, row("ilp-1", MIXED, latency, 119.0, error=error)) == sentence
+    assert verdict(REFERENCE, row("ilp-1", MIXED, latency, 119.0, error=error), "latency", "ms") == sentence
 
 
 def test_the_verdict_on_a_score():

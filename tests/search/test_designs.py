@@ -67,3 +67,11 @@ def test_nothing_to_swap(make):
     with pytest.raises(InputError, match="other than the reference's own activation. Received: silu"):
         make(uniform, ["silu"])
     assert make(REFERENCE, ["silu"])
+
+
+def test_a_small_space_is_measured_whole():
+    reference = Assignment({"a": "silu", "b": "relu"})
+    rows = mixtures(reference, ("silu", "relu"), 3)
+    assert {tuple(row.values()) for row in rows} == {("silu", "silu"), ("relu", "relu"), ("relu", "silu")}
+    assert reference not in rows
+    assert len(mixtures(reference, ("silu", "relu"), 2)) == 2

@@ -6,6 +6,7 @@ import pytest
 from keras_actnas.core import CANDIDATES, Assignment, Estimate, InputError
 from keras_actnas.search import Observation, fit_table, mixtures, single_swaps
 from keras_actnas.search.priors import CostPrior, CurvePrior
+from keras_actnas.search.tables import average_tables
 
 NAMES = ("silu", "relu", "hard_swish", "leaky_relu")
 REFERENCE = Assignment.uniform([f"s{number}" for number in range(8)], "silu")
@@ -117,7 +118,9 @@ def test_the_mixed_model_is_generalized_least_squares(world):
     cells = [(site, name) for site in REFERENCE for name in NAMES[1:]]
     X = np.array([[float(row[site] == name) for site, name in cells] for row in rows]) / 0.3
     y = np.array([each.delta for each in made]) / 0.3
-    F, D = prior.features(cells), prior.deviations(cells, REFERENCE)
+    F, D = prior.features(cells, REFERENCE), prior.deviations(cells, REFERENCE)
+    # What SiLU loses at every site is what the others gain: its columns say nothing new.
+    F = F[:, [column for column in range(F.shape[1]) if column % 4 != 3]]
     Z = X @ D
     scale = np.linalg.eigvalsh(Z @ Z.T).clip(0).mean()
     weights, means, covariances = [], [], []
@@ -137,7 +140,8 @@ def test_the_mixed_model_is_generalized_least_squares(world):
         hat = F @ np.linalg.solve(information, A.T @ inverse)
         M = hat + G @ (np.eye(20) - A @ np.linalg.solve(information, A.T @ inverse))
         from_z, from_noise = D - M @ Z, M
-        covariances.append(noise * (ratio * from_z @ from_z.T + from_noise @ from_noise.T))
+        honest = max(noise * freedom / (freedom - 2), 1.0)  # A t distribution; and the stated errors at least.
+        covariances.append(honest * (ratio * from_z @ from_z.T + from_noise @ from_noise.T))
         logdets = np.linalg.slogdet(V)[1] + np.linalg.slogdet(information)[1]
         weights.append(-0.5 * (logdets + freedom * np.log(noise)))
         assert P.shape == (20, 20)
@@ -235,12 +239,36 @@ def test_too_few_measurements_need_a_prior():
     assert np.isfinite(fit(made, prior=CostPrior(SIZES)).delta).all()
 
 
-def test_a_few_measurements_are_enough_for_some_table():
-    for count in (2, 3, 4):
-        made = [Observation(row, -1.0, 0.1) for row in mixtures(REFERENCE, NAMES, count, 1)]
-        for prior in (CostPrior(SIZES), CurvePrior()):
-            table = fit(made, prior=prior)
-            assert np.isfinite(table.predict(made[0].assignment).value)
+def test_measurements_that_say_nothing_of_the_noise_are_too_few():
+    made = [Observation(row, -1.0, 0.1) for row in mixtures(REFERENCE, NAMES, 9, 1)]
+    assert np.isfinite(fit(made, prior=CostPrior(SIZES)).delta).any()
+    for count in (2, 5, 8):
+        with pytest.raises(InputError, match=rf"Expected at least \d measured networks.*Received: {count}"):
+            fit(made[:count], prior=CostPrior(SIZES))
+
+
+def test_errors_are_never_below_those_of_the_measurements():
+    """Measurements that agree by chance: their stated errors count."""
+    made = [Observation(row, 0.0, 0.5) for row in mixtures(REFERENCE, NAMES, 40, 1)]
+    table = fit(made, prior=CostPrior(SIZES))
+    assert table.predict(made[0].assignment).standard_error > 0.5 * np.sqrt(6 / 40) / 2
+
+
+def test_tables_of_two_initializations():
+    rng = np.random.default_rng(0)
+    rows = mixtures(REFERENCE, NAMES, 200, 0)
+    first, second = (
+        fit(noisy(rows, shift + cost_effects(np.random.default_rng(1)), 0.01, rng), prior=CurvePrior())
+        for shift in (np.array([0, 0.0, 0, 0]), np.array([0, 1.0, 0, 0]))
+    )
+    mean = average_tables([first, second])
+    np.testing.assert_allclose(mean.delta, (first.delta + second.delta) / 2)
+    # What one initialization adds to every effect of an activation, no number of networks averages out.
+    every = Assignment.uniform(REFERENCE, NAMES[1])
+    values = [table.predict(every).value for table in (first, second)]
+    assert mean.predict(every).standard_error == pytest.approx(np.std(values, ddof=1) / np.sqrt(2), rel=0.05)
+    assert first.predict(every).standard_error < 0.1 * mean.predict(every).standard_error
+    assert average_tables([first]).predict(every) == first.predict(every)
 
 
 def test_sites_of_one_size_leave_elements_and_operators_confounded():
@@ -306,3 +334,48 @@ def test_a_table_of_the_paper_s_size_is_quick():
     table = fit(made, reference, CANDIDATES, prior=CurvePrior())
     assert table.delta.shape == (69, 5)
     assert np.isfinite(table.delta).all()
+
+
+def test_a_reference_of_several_activations():
+    """A site that leaves ReLU loses what a site that comes to ReLU gains: the shared part is told by both."""
+    reference = Assignment((f"s{number}", "relu" if number % 2 else "silu") for number in range(8))
+    own = {"silu": 0.0, "relu": -1.0, "hard_swish": -0.4, "leaky_relu": 0.3}
+    rng = np.random.default_rng(0)
+    made = []
+    for row in mixtures(reference, NAMES, 40, 0):
+        delta = sum(own[name] - own[reference[site]] for site, name in row.items())
+        made.append(Observation(row, delta + 0.05 * rng.normal(), 0.05))
+    for prior in (CurvePrior(), CostPrior(dict.fromkeys(reference, 1.0))):
+        table = fit(made, reference, prior=prior)
+        for row, site in enumerate(reference):
+            expected = [own[name] - own[reference[site]] for name in NAMES]
+            np.testing.assert_allclose(table.delta[row], expected, atol=0.1)
+
+
+def test_the_mean_of_tables_covers_the_truth_as_often_as_it_says():
+    """What differs from seed to seed is common to all networks of a seed."""
+    rows = mixtures(REFERENCE, NAMES, 60, 0)
+    covered = []
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        truth = cost_effects(rng)
+        tables = []
+        for _ in range(6):
+            shift = np.pad(0.5 * rng.normal(size=(8, 3)), ((0, 0), (1, 0)))
+            tables.append(fit(noisy(rows, truth + shift, 0.2, rng, stated=np.nan), prior=CostPrior(SIZES)))
+        table = average_tables(tables)
+        np.testing.assert_allclose(table.delta, np.mean([each.delta for each in tables], axis=0))
+        covered.append(np.abs(table.delta - truth)[:, 1:] < 1.96 * table.standard_error[:, 1:])
+    assert 0.85 < np.mean(covered) < 0.99
+
+
+def test_the_mean_of_single_swaps_of_scores():
+    """Each is exact and has no error: all there is lies between the initializations."""
+    rows = single_swaps(REFERENCE, NAMES)
+    tables = [fit([Observation(row, float(value), np.nan) for row in rows], value=100.0 + value) for value in (1, 3)]
+    table = average_tables(tables)
+    assert table.reference_value.value == 102.0
+    np.testing.assert_allclose(table.delta[:, 1:], 2.0)
+    np.testing.assert_allclose(table.standard_error[:, 1:], 1.0)
+    np.testing.assert_array_equal(table.delta[:, 0], 0.0)
+    assert np.isnan(average_tables(tables[:1]).standard_error[:, 1:]).all()

@@ -45,11 +45,18 @@ def test_the_order_of_files_on_the_disk_does_not_matter(folder, tmp_path_factory
     np.testing.assert_array_equal(image_batch(folder, 4, (16, 16, 3)), image_batch(other, 4, (16, 16, 3)))
 
 
-def test_the_same_photo_many_times_gives_different_crops(tmp_path):
+def test_one_photo_gives_different_crops(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
-    for number in range(4):
-        Image.fromarray(pixels).save(tmp_path / f"{number}.png")
+    Image.fromarray(pixels).save(tmp_path / "one.png")
     assert distinct(image_batch(tmp_path, 16, (32, 32, 3))) == 16
+
+
+def test_a_copy_of_a_photo(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    for name in ("one.png", "two.png"):
+        Image.fromarray(pixels).save(tmp_path / name)
+    with pytest.raises(InputError, match=r"Expected different images. Received: .*two.png, a copy of one.png"):
+        image_batch(tmp_path, 16, (32, 32, 3))
 
 
 def test_proportions_are_kept(tmp_path):

@@ -35,8 +35,8 @@ class FakeScorer:
 
 def score(scorer, journal, rows, seeds=(0, 1), purpose="design", **arguments):
     return scores.score_assignments(
-        scorer, rows, seeds, journal, model_hash="m", purpose=purpose, **arguments
-    )  # fmt: skip
+        scorer, rows, seeds, journal, reference=scorer.reference, model_hash="m", purpose=purpose, **arguments
+    )
 
 
 def swapped(**swaps):
@@ -207,7 +207,7 @@ def scored(assignment, seed, value, reference):
     return Measurement("nwot", "", assignment, (value,), (reference,), conditions={"seed": seed})
 
 
-def test_score_estimates_pool_the_spread_between_seeds():
+def test_score_estimates_average_their_own_spread_with_the_usual_one():
     a, b, last = swapped(a="relu"), swapped(b="relu"), swapped(b="gelu")
     deltas = {a: [1.0, 2.0, 3.0], b: [-1.0, -1.0, -4.0], last: [0.0, 0.0, 0.0]}
     references = [100.0, 110.0, 120.0]
@@ -216,15 +216,27 @@ def test_score_estimates_pool_the_spread_between_seeds():
         for assignment, values in deltas.items()
         for seed, delta in enumerate(values)
     ]
-    reference, estimates = scores.score_estimates(made)
+    reference, estimates = scores.score_estimates(made, REFERENCE)
     assert reference == Estimate(110.0, 0.0)
     assert [estimates[each].value for each in (a, b, last)] == pytest.approx([112, 108, 110])
-    # Variances 1 and 3; the last activation, which cannot matter, says nothing of the spread.
-    assert estimates[a].standard_error == pytest.approx(math.sqrt(2 / 3))
-    _, observations = scores.score_observations(made)
-    assert [o.delta for o in observations] == pytest.approx([2, -2, 0])
+    # Variances 1, 3 and 0, the last of an activation that cannot matter; a and b are equally far from the reference.
+    usual = (1 + 3 + 0) / 3
+    assert estimates[a].standard_error == pytest.approx(math.sqrt((1 + usual) / 2 / 3))
+    assert estimates[b].standard_error == pytest.approx(math.sqrt((3 + usual) / 2 / 3))
+    assert estimates[last].standard_error == 0
+    observations = scores.score_observations(made)
+    assert list(observations) == [0, 1, 2]
+    assert observations[2][0] == Estimate(120.0, 0.0)
+    assert [o.delta for o in observations[2][1]] == pytest.approx([3, -4, 0])
+
+
+def test_a_network_further_from_the_reference_is_usually_less_sure():
+    near, far = swapped(a="hard_swish"), swapped(a="relu", b="relu")
+    made = [scored(near, 0, 99.9, 100), scored(near, 1, 100.1, 100), scored(far, 0, 99, 100), scored(far, 1, 101, 100)]
+    _, estimates = scores.score_estimates(made, REFERENCE)
+    assert estimates[far].standard_error > 3 * estimates[near].standard_error
 
 
 def test_a_single_seed_has_no_error():
-    _, estimates = scores.score_estimates([scored(swapped(a="relu"), None, 9.0, 10.0)])
+    _, estimates = scores.score_estimates([scored(swapped(a="relu"), None, 9.0, 10.0)], REFERENCE)
     assert np.isnan(estimates[swapped(a="relu")].standard_error)

@@ -17,17 +17,27 @@ def correlation(prior):
     return covariance, covariance / np.outer(scale, scale)
 
 
+# Columns: relu, relu6, hard_swish come, silu goes.
+EXCHANGED = np.array([[1, 0, 0, -1], [0, 1, 0, -1], [0, 0, 1, -1], [1, 0, 0, -1]])
+
+
 def test_costs_have_a_part_per_element_and_a_part_per_operator():
     prior = CostPrior({"a": 300.0, "b": 100.0})
-    expected = [[1.5, 1, 0, 0, 0, 0], [0, 0, 1.5, 1, 0, 0], [0, 0, 0, 0, 1.5, 1], [0.5, 1, 0, 0, 0, 0]]
-    np.testing.assert_allclose(prior.features(CELLS), expected)
+    sizes = np.array([[1.5], [1.5], [1.5], [0.5]])
+    np.testing.assert_allclose(prior.features(CELLS, REFERENCE), np.hstack([sizes * EXCHANGED, EXCHANGED]))
     covariance, _ = correlation(prior)
     np.testing.assert_allclose(covariance, np.diag([1.5, 1.5, 1.5, 0.5]), atol=1e-12)
 
 
 def test_scores_have_a_constant_per_activation():
-    expected = [[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 0, 0]]
-    np.testing.assert_allclose(CurvePrior().features(CELLS), expected)
+    np.testing.assert_allclose(CurvePrior().features(CELLS, REFERENCE), EXCHANGED)
+
+
+def test_the_activation_that_goes_counts():
+    """Where the reference has ReLU, going to SiLU takes back what going from SiLU to ReLU brings."""
+    reference = Assignment({"a": "silu", "b": "relu"})
+    there, back = CurvePrior().features([("a", "relu"), ("b", "silu")], reference)
+    np.testing.assert_allclose(there, -back)
 
 
 def test_alike_curves_deviate_together_and_sites_apart():

@@ -12,6 +12,8 @@ import pytest
 from keras_actnas.core import Assignment, Constraint, InputError, Journal, MetricTable, load_proposals
 from keras_actnas.export import TFLiteNetwork
 from keras_actnas.search import Search, SearchSettings, make_scorer
+from keras_actnas.search.fingerprint import model_fingerprint
+from keras_actnas.search.latency import latency_estimate
 from keras_actnas.surgery import current_assignment
 from keras_actnas.tflite_bench import load_runtime
 
@@ -98,6 +100,7 @@ def test_every_measurement_was_made_once(searched):
     assert counts["latency", "design"] == 14
     assert counts["nwot", "design"] == 2 * (14 + 1)
     assert counts["latency", "verify"] == len({p.assignment for p in [*result.proposals, *result.baselines]})
+    assert counts["latency", "confirm"] == 1
 
 
 def test_proposals_are_predicted_and_measured(searched):
@@ -111,12 +114,15 @@ def test_proposals_are_predicted_and_measured(searched):
 
 
 def test_the_verified_latency_is_measured_in_one_run_with_the_reference(searched):
+    """The best, which luck may have made the best, is reported with a second measurement."""
     folder, result, _ = searched
-    made = [m for m in Journal(folder / "journal.jsonl") if (m.metric, m.purpose) == ("latency", "verify")]
+    latencies = [m for m in Journal(folder / "journal.jsonl") if m.metric == "latency"]
+    made = [m for m in latencies if m.purpose == "verify"]
     own = np.median(np.concatenate([m.reference_samples for m in made]))
     assert result.reference.measured["latency"].value == pytest.approx(own)
     for row in result.proposals:
-        (measurement,) = [m for m in made if m.assignment == row.assignment]
+        purpose = "confirm" if row is result.best else "verify"
+        (measurement,) = [m for m in latencies if (m.purpose, m.assignment) == (purpose, row.assignment)]
         ratio = np.median(np.array(measurement.samples) / np.array(measurement.reference_samples))
         assert row.measured["latency"].value == pytest.approx(own * ratio)
 
@@ -130,6 +136,36 @@ def test_predictions_are_those_of_the_tables_at_today_s_speed(searched):
         assert row.predicted["nwot"].value == pytest.approx(nwot.predict(row.assignment).value)
 
 
+def test_a_changed_structure_is_another_model():
+    """A stride changes no weight and no site, and every measurement."""
+    keras.utils.set_random_seed(5)
+    one = strided(1)
+    keras.utils.set_random_seed(5)
+    two = strided(2)
+    keras.utils.set_random_seed(5)
+    assert model_fingerprint(one) != model_fingerprint(two)
+    assert model_fingerprint(one) == model_fingerprint(strided(1))
+
+
+def strided(strides):
+    inputs = keras.Input((32, 32, 3))
+    x = keras.layers.Conv2D(4, 3, strides=strides, activation="relu", name="conv")(inputs) * 0.5
+    return keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(x))
+
+
+def test_sites_that_a_tflite_cannot_exchange_stay_as_they_are(tmp_path):
+    inputs = keras.Input((32, 32, 3))
+    x = inputs
+    for name in ("relu", "mish", "silu"):
+        x = keras.layers.Conv2D(6, 3, strides=2, name=f"conv_{name}")(x)
+        x = keras.layers.Activation(name, name=name)(x)
+    model = keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(x))
+    settings = dataclasses.replace(SETTINGS, activations=("relu", "silu"), networks=6, seeds=1)
+    result = Search(model, tmp_path, settings).run()
+    assert [table.sites for table in result.tables.values()] == [("relu", "silu")] * 2
+    assert current_assignment(keras.models.load_model(tmp_path / "best.keras"))["mish"] == "mish"
+
+
 def test_the_verified_score_is_the_scorer_s(searched, model):
     _, result, _ = searched
     scorer = make_scorer(model, SETTINGS)
@@ -138,12 +174,17 @@ def test_the_verified_score_is_the_scorer_s(searched, model):
         assert row.measured["nwot"].value == pytest.approx(expected, abs=1e-6)
 
 
+def verified(searched):
+    return [m for m in Journal(searched[0] / "journal.jsonl") if (m.metric, m.purpose) == ("latency", "verify")]
+
+
 def test_the_best_comes_first(searched):
     _, result, _ = searched
     bound = SETTINGS.constraints[0]
     standings = [row.standing(bound, result.reference) for row in result.proposals]
     assert standings == ["kept"] * len(standings)
-    values = [row.measured["latency"].value for row in result.proposals]
+    times = {m.assignment: latency_estimate(m, result.reference.measured["latency"]).value for m in verified(searched)}
+    values = [times[row.assignment] for row in result.proposals]
     assert values == sorted(values)
 
 
@@ -201,7 +242,7 @@ def test_another_question_in_the_same_folder_keeps_the_tables(searched, copied, 
     )
     found = Search(model, folder, other, name="small").run()
     new = list(Journal(folder / "journal.jsonl"))[count:]
-    assert {m.purpose for m in new} <= {"verify"}
+    assert {m.purpose for m in new} <= {"verify", "confirm"}
     assert found.best.predicted["nwot"].value == max(
         found.best.predicted["nwot"].value, *(row.predicted["nwot"].value for row in found.baselines)
     )
@@ -212,7 +253,7 @@ def test_another_question_in_the_same_folder_keeps_the_tables(searched, copied, 
 def test_another_model_in_the_same_folder_is_refused(searched, model):
     folder, _, _ = searched
     other = keras.models.clone_model(model)
-    with pytest.raises(InputError, match="belongs to a run with weights="):
+    with pytest.raises(InputError, match="belongs to a run with weights and structure="):
         Search(other, folder, SETTINGS, name="small")
 
 
@@ -232,11 +273,10 @@ def test_interrupted_at_many_moments_it_continues(searched, model, tmp_path):
 
 
 def test_stages_by_themselves(model, tmp_path):
-    search = Search(model, tmp_path, dataclasses.replace(SETTINGS, networks=8), name="small")
+    search = Search(model, tmp_path, dataclasses.replace(SETTINGS, networks=12), name="small")
     table = search.score()
     assert table.metric == "nwot"
-    assert [m.metric for m in Journal(tmp_path / "journal.jsonl")] == ["nwot"] * (2 * 9)
-    assert not (tmp_path / "reference.tflite").exists()
+    assert [m.metric for m in Journal(tmp_path / "journal.jsonl")] == ["nwot"] * (2 * 13)
     latency = Search(model, tmp_path, search.settings, name="small").bench()
     assert latency.unit == "ms"
     proposals = search.solve({"latency": latency, "nwot": table})
@@ -244,7 +284,7 @@ def test_stages_by_themselves(model, tmp_path):
 
 
 def test_two_searches_in_one_process_take_turns(model, tmp_path):
-    settings = dataclasses.replace(SETTINGS, networks=6, seeds=1)
+    settings = dataclasses.replace(SETTINGS, networks=11, seeds=1)
     first, second = (Search(model, tmp_path, settings, name="small") for _ in range(2))
     first.score()
     with pytest.raises(InputError, match="changed since it was read"):
@@ -258,11 +298,8 @@ def test_a_network_that_is_proposed_twice_counts_once(searched, copied, model):
     search = Search(model, copied, SETTINGS, name="small")
     baseline = result.baselines[0]
     same = dataclasses.replace(baseline, name="ilp-1", measured={}, predicted={})
-    verified = search.verify([same], result.tables)
-    assert verified.best.measured == verified.baselines[0].measured
-    spread = verified.best.measured["nwot"].standard_error
-    other = [row.measured["nwot"].standard_error for row in verified.baselines]
-    assert other == pytest.approx([spread] * len(other))
+    found = search.verify([same], result.tables)
+    assert found.best.measured["nwot"] == found.baselines[0].measured["nwot"]
 
 
 def test_own_weights_and_single_swaps_and_one_run(model, tmp_path):
@@ -279,18 +316,9 @@ def test_own_weights_and_single_swaps_and_one_run(model, tmp_path):
     assert (tmp_path / "best.keras").exists()
 
 
-def test_a_design_too_small_for_every_activation_still_ends_well(model, tmp_path):
-    """Three networks show at most three of a site's five activations: the others are neither proposed nor predicted."""
-    settings = dataclasses.replace(SETTINGS, networks=3, seeds=1)
-    result = Search(model, tmp_path, settings, name="small").run()
-    assert np.isnan(result.tables["latency"].delta).any()
-    assert all("latency" in row.measured for row in result.baselines)
-    assert any("latency" not in row.predicted for row in result.baselines)
-
-
 def test_few_runs_are_announced(model, tmp_path):
     lines = []
-    settings = dataclasses.replace(SETTINGS, runs=None, minutes=0.0, networks=6)
+    settings = dataclasses.replace(SETTINGS, runs=None, minutes=0.0, networks=11)
     search = Search(model, tmp_path, settings, name="small", say=lines.append)
     search.bench()
     assert "gets 4 timed runs, not 50" in lines[-1]
@@ -320,7 +348,7 @@ def test_what_would_fail_later_fails_before_anything_is_converted(model, tmp_pat
         model = tiny_codes()
     with pytest.raises(InputError, match=message):
         Search(model, tmp_path, dataclasses.replace(SETTINGS, **change), name="small").run()
-    assert not (tmp_path / "journal.jsonl").exists()
+    assert not list(Journal(tmp_path / "journal.jsonl"))
 
 
 def tiny_codes():
@@ -336,7 +364,7 @@ def test_a_model_with_nan_is_found_out_before_the_measuring(model, tmp_path):
     broken.get_layer("mix").set_weights([kernel * np.nan, bias])
     with pytest.raises(InputError, match="NaN"):
         Search(broken, tmp_path, SETTINGS, name="small").run()
-    assert not (tmp_path / "journal.jsonl").exists()
+    assert not list(Journal(tmp_path / "journal.jsonl"))
 
 
 def test_an_impossible_bound_says_what_is_possible(copied, model):

@@ -53,7 +53,7 @@ def test_objectives():
         ({"num_threads": -1}, "num_threads of at least 1"),
         ({"batch_size": 1}, "batch_size of at least 2"),
         ({"seeds": -1}, "seeds of at least 0"),
-        ({"networks": 1}, "networks of at least 2"),
+        ({"networks": 10}, "networks of at least 11 for 5 activations"),
         ({"runs": 0}, "runs of at least 1"),
         ({"minutes": -1.0}, "minutes of at least 0"),
         ({"minutes": math.nan}, "minutes of at least 0"),
