@@ -45,6 +45,13 @@ def define_run_flags(values: flags.FlagValues) -> None:
         lower_bound=1,
         flag_values=values,
     )
+    flags.DEFINE_integer(
+        "rounds",
+        _DEFAULTS.rounds,
+        "How often proposals may be scored and, if they break a bound on the score, solved for again.",
+        lower_bound=1,
+        flag_values=values,
+    )
     _define_bench_flags(values)
     _define_score_flags(values)
     define_solve_flags(values)
@@ -178,6 +185,7 @@ def make_search(values: Any) -> Any:
 _SETTINGS = (
     "design",
     "networks",
+    "rounds",
     "runs",
     "minutes",
     "num_threads",

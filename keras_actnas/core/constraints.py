@@ -77,6 +77,10 @@ class Constraint:
         """Whether `value` keeps the bound, up to a relative rounding error of `tolerance`."""
         return self.shortfall(value, reference) <= tolerance * max(1.0, abs(reference))
 
+    def tightened(self, margin: float) -> Constraint:
+        """Returns the constraint with its bound moved by `margin`, in the metric's unit, to the harder side."""
+        return dataclasses.replace(self, offset=self.offset + (-margin if self.sense == "<=" else margin))
+
     def __str__(self) -> str:
         """Returns the constraint as `parse` reads it, if it has a form that `parse` knows."""
         if self.factor == 0:

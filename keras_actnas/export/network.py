@@ -89,7 +89,7 @@ class TFLiteNetwork:
             return
         seen: set[str] = set()
         for place in places:
-            name = base = self._tensor_name(place.post).split(";")[0]
+            name = base = self._tensor_name(place.post).split(";")[0] or place.activation
             repeat = 1
             while name in seen:
                 repeat += 1

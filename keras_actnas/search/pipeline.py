@@ -12,6 +12,7 @@ import keras
 import numpy as np
 
 from keras_actnas.core.assignment import Assignment
+from keras_actnas.core.constraints import Constraint
 from keras_actnas.core.errors import InputError
 from keras_actnas.core.journal import Measurement
 from keras_actnas.core.proposal import Proposal, save_proposals
@@ -22,7 +23,7 @@ from keras_actnas.export.keras_files import save_keras
 from keras_actnas.search import latency, scores
 from keras_actnas.search.designs import is_exhaustive, make_design
 from keras_actnas.search.fingerprint import model_fingerprint
-from keras_actnas.search.ilp import solve_ilp
+from keras_actnas.search.ilp import InfeasibleError, solve_ilp
 from keras_actnas.search.images import image_batch
 from keras_actnas.search.nwot import NWOTScorer
 from keras_actnas.search.priors import CostPrior, CurvePrior, Prior
@@ -30,7 +31,14 @@ from keras_actnas.search.progress import Progress
 from keras_actnas.search.run_folder import RunFolder
 from keras_actnas.search.settings import SearchResult, SearchSettings
 from keras_actnas.search.tables import average_tables, fit_table
-from keras_actnas.search.verification import measured_metrics, predicted_metrics, rank, with_latency
+from keras_actnas.search.verification import (
+    MarginSearch,
+    choose,
+    measured_metrics,
+    predicted_metrics,
+    rank,
+    with_latency,
+)
 from keras_actnas.surgery import activation_sites, replace_activations
 from keras_actnas.tflite_bench import DEFAULT_RUNS, TFLiteRunner, describe_device, load_runtime
 
@@ -97,7 +105,7 @@ class Search:
             self.check()
             self.convert()
             tables = {latency.METRIC: self.bench(), scores.METRIC: self.score()}
-            return self.verify(self.solve(tables), tables)
+            return self.verify(*self.refine(tables))
 
     def check(self) -> None:
         """Scores the reference once, so that what is wrong with model or images comes up before minutes of work."""
@@ -142,11 +150,15 @@ class Search:
         self.folder.save_table(table)
         return table
 
-    def score(self) -> MetricTable:
-        """Computes the NWOT of the design; returns and saves its table: the mean over the initializations."""
+    def score(self, also: Sequence[Assignment] = ()) -> MetricTable:
+        """Computes the NWOT of the design; returns and saves its table: the mean over the initializations.
+
+        Args:
+          also: More networks to score and to fit the table to.
+        """
         network, design, seeds = self.convert(), self.design(), self.settings.score_seeds()
         with self._timed("score"):
-            made = self._scores(design, "design", network.reference, seeds)
+            made = self._scores([*design, *also], "design", network.reference, seeds)
             tables = [
                 fit_table(
                     observations,
@@ -156,7 +168,7 @@ class Search:
                     metric=scores.METRIC,
                     unit=scores.UNIT,
                     prior=self._prior(CurvePrior()),
-                    context={"design": self.settings.design, "networks": len(design), "seeds": seeds},
+                    context={"design": self.settings.design, "networks": len(made) // len(seeds), "seeds": seeds},
                 )
                 for reference, observations in scores.score_observations(made).values()
             ]
@@ -164,20 +176,55 @@ class Search:
         self.folder.save_table(table)
         return table
 
-    def solve(self, tables: dict[str, MetricTable]) -> list[Proposal]:
-        """Returns the best assignments that the tables promise."""
+    def solve(self, tables: dict[str, MetricTable], constraints: Sequence[Constraint] | None = None) -> list[Proposal]:
+        """Returns the best assignments that the tables promise, under the settings' constraints or others."""
         settings = self.settings
         with self._timed("solve"):
             result = solve_ilp(
                 tables,
                 minimize=settings.minimize,
                 maximize=settings.maximize,
-                constraints=settings.constraints,
+                constraints=settings.constraints if constraints is None else constraints,
                 top_k=settings.top_k,
                 min_distance=settings.min_distance,
                 solver=settings.solver,
             )
         return result.proposals
+
+    def refine(self, tables: dict[str, MetricTable]) -> tuple[list[Proposal], dict[str, MetricTable]]:
+        """Returns proposals, and the tables with what was learned from scoring them.
+
+        A solver goes where the tables err in its favour. A score is cheap to compute, so proposals are scored, the
+        score table is fitted again, and, if they miss a bound on the score, solved again with that bound tightened:
+        by what they missed it by, then by as little as will do, until `rounds` are over. Single swaps, the paper's
+        protocol, are taken as they are.
+        """
+        settings = self.settings
+        if settings.design == "single_swaps":
+            return self.solve(tables), tables
+        found: dict[Assignment, Proposal] = {}
+        search = MarginSearch()
+        margins: list[float] = [0.0] * len(settings.constraints)
+        for _ in range(settings.rounds):
+            tightened = [
+                bound.tightened(search.share * by) for bound, by in zip(settings.constraints, margins, strict=True)
+            ]
+            try:
+                proposals = self.solve(tables, tightened)
+            except InfeasibleError:
+                if not found:
+                    raise
+                break  # Only the tightened bounds cannot be kept.
+            found = {**{proposal.assignment: proposal for proposal in proposals}, **found}
+            tables = {**tables, scores.METRIC: self.score(also=list(found))}
+            missed = self._missed([proposal.assignment for proposal in proposals])
+            if not any(margins):
+                margins = missed
+            if not any(margins):
+                break
+            search.report(kept=not any(missed))
+        kept = {assignment for assignment in found if not any(self._missed([assignment]))}
+        return choose(list(found.values()), kept, tables, settings), tables
 
     def verify(self, proposals: Sequence[Proposal], tables: dict[str, MetricTable]) -> SearchResult:
         """Measures and scores every proposal, puts the best first, and writes the results.
@@ -199,11 +246,12 @@ class Search:
                 dataclasses.replace(
                     row,
                     measured=measured[row.assignment],
-                    predicted=predicted_metrics(row.assignment, tables, own),
+                    predicted=predicted_metrics(row, tables, own),
                 )
                 for row in rows
             ]
-            best, *others = rank(rows[: len(proposals)], baseline, self.settings)
+            ranked = rank(rows[: len(proposals)], baseline, self.settings)
+            best, *others = (dataclasses.replace(row, name=f"ilp-{n}") for n, row in enumerate(ranked, start=1))
             again = self._measure([best.assignment], runs, "confirm", runs)
             best = with_latency(best, latency.latency_estimate(again[0], own[latency.METRIC]))
         result = SearchResult(baseline, [best, *others], rows[len(proposals) :], tables, self.settings, self.seconds)
@@ -216,6 +264,18 @@ class Search:
         if self._scorer is None:
             self._scorer = make_scorer(self.score_model, self.settings)
         return self._scorer
+
+    def _missed(self, assignments: Sequence[Assignment]) -> list[float]:
+        """Returns, for every constraint, by how much the computed scores miss it at most; 0 for other metrics."""
+        reference = self.convert().reference
+        made = self._scores(assignments, "design", reference, self.settings.score_seeds())
+        own, estimates = scores.score_estimates(made, reference)
+        return [
+            max(bound.shortfall(estimates[assignment].value, own.value) for assignment in assignments)
+            if bound.metric == scores.METRIC
+            else 0.0
+            for bound in self.settings.constraints
+        ]
 
     def _prior(self, prior: Prior) -> Prior | None:
         """Returns the prior, or None where the design tells every effect by itself."""

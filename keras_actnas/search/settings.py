@@ -36,6 +36,7 @@ class SearchSettings:
       solver: "highs" or "cbc".
       design: Which networks are measured: "mixtures" or "single_swaps" (the paper's).
       networks: How many mixtures are measured and scored.
+      rounds: How often proposals may be scored, the score table fitted again, and solved again.
       runs: Timed runs of each candidate; None for as many as `minutes` allow, at most 50.
       minutes: Time budget for measuring the latency table, and again for verifying.
       num_threads: Threads of the TFLite interpreter.
@@ -57,6 +58,7 @@ class SearchSettings:
     solver: str = "highs"
     design: str = "mixtures"
     networks: int = 150
+    rounds: int = 5
     runs: int | None = None
     minutes: float = 2.0
     num_threads: int = 1
@@ -111,7 +113,14 @@ class SearchSettings:
             )
 
     def _check_numbers(self) -> None:
-        for name, least in (("top_k", 1), ("min_distance", 1), ("num_threads", 1), ("batch_size", 2), ("seeds", 0)):
+        for name, least in (
+            ("top_k", 1),
+            ("min_distance", 1),
+            ("num_threads", 1),
+            ("batch_size", 2),
+            ("seeds", 0),
+            ("rounds", 1),
+        ):
             if getattr(self, name) < least:
                 raise InputError(f"Expected {name} of at least {least}. Received: {getattr(self, name)}.")
         self.check_networks(self.activations)

@@ -9,17 +9,17 @@ from keras_actnas.export.schema import operator_name, read_model
 L = keras.layers
 
 
-def random_weights(model, seed=0):
+def random_weights(model, seed=0, gain=1.3):
     """Gives a network random biases and BatchNorm values, and kernels that keep a signal's size."""
     random = np.random.default_rng(seed)
     for layer in model.layers:
         if isinstance(layer, keras.Model):
-            random_weights(layer, seed + 1)
+            random_weights(layer, seed + 1, gain)
             continue
         for weight in layer.weights:
             if len(weight.shape) > 1:
                 kernel = random.normal(0, 1, weight.shape)
-                weight.assign(1.3 * kernel / np.sqrt(np.square(kernel).sum() / weight.shape[-1]))
+                weight.assign(gain * kernel / np.sqrt(np.square(kernel).sum() / weight.shape[-1]))
             elif weight.name in ("gamma", "moving_variance"):
                 weight.assign(random.uniform(0.5, 1.5, weight.shape))
             else:

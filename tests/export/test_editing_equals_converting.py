@@ -47,7 +47,7 @@ def test_one_activation_everywhere(activation, editable, convert, operators, run
     assert_same_outputs(run(edited, image), run(converted, image))
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(4))
 def test_mixtures(seed, editable, convert, operators, run, image, assert_same_outputs):
     network = TFLiteNetwork(editable)
     assignment = mixture(network.reference, seed)
@@ -56,7 +56,7 @@ def test_mixtures(seed, editable, convert, operators, run, image, assert_same_ou
     assert_same_outputs(run(edited, image), run(converted, image))
 
 
-@pytest.mark.parametrize("seed", [*range(4), None])
+@pytest.mark.parametrize("seed", [0, 1, None])
 def test_identity(seed, editable, convert, run, image, assert_same_outputs):
     # The converter folds layers that no activation separates any more, so the graphs may differ.
     network = TFLiteNetwork(editable)
