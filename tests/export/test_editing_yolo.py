@@ -59,24 +59,23 @@ def test_the_signal_is_alive(switchable, photo):
     assert all(0.3 < output.std() < 10 for output in switchable({}, photo))
 
 
-def check_swaps(swaps, network, switchable, run, photo, record):
+def check_swaps(swaps, network, switchable, run, photo):
     largest, smallest_effect = 0.0, np.inf
     reference = switchable({}, photo)
     for swap in swaps:
         expected = switchable(swap, photo)
         largest = max(largest, difference(run(network.edit(swap), photo), expected))
         smallest_effect = min(smallest_effect, difference(expected, reference))
-    record("largest difference", largest)
-    record("smallest effect of a swap", smallest_effect)
+    print(f"{len(swaps)} networks: largest difference {largest:.2e}, smallest effect of a swap {smallest_effect:.2e}")
     assert largest < 1e-4
     # Else a swap that was not made would go unnoticed.
     assert smallest_effect > 1e-2
 
 
-def test_every_single_swap(network, switchable, run, photo, record_property):
+def test_every_single_swap(network, switchable, run, photo):
     swaps = [{site: name} for site in network.reference for name in ACTIVATIONS]
     assert len(swaps) == 69 * 6
-    check_swaps(swaps, network, switchable, run, photo, record_property)
+    check_swaps(swaps, network, switchable, run, photo)
 
 
 def mixture(sites, seed):
@@ -84,9 +83,9 @@ def mixture(sites, seed):
     return {site: str(random.choice(["silu", *ACTIVATIONS])) for site in sites}
 
 
-def test_mixtures(network, switchable, run, photo, record_property):
+def test_mixtures(network, switchable, run, photo):
     swaps = [mixture(network.reference, seed) for seed in range(5)]
-    check_swaps(swaps, network, switchable, run, photo, record_property)
+    check_swaps(swaps, network, switchable, run, photo)
 
 
 @pytest.mark.parametrize("number", range(8))
@@ -102,13 +101,13 @@ def test_editing_equals_converting(number, network, model, operators, run, photo
     assert difference(run(edited, photo), run(converted, photo)) < 1e-4
 
 
-@pytest.mark.parametrize("activation", ["relu", "hard_swish", "leaky_relu"])
-def test_int8_editing_equals_converting(activation, model, operators, photo, tmp_path):
+def test_int8_editing_equals_converting(model, operators, tmp_path):
     images = np.random.default_rng(1).uniform(0, 1, (8, SIZE, SIZE, 3)).astype("float32")
     to_editable(model, tmp_path / "editable.tflite", "int8", images)
     network = TFLiteNetwork(tmp_path / "editable.tflite")
     assert dict(network.reference) == dict.fromkeys(network.reference, "silu")
-    uniform = Assignment.uniform(network.reference, activation)
-    report = to_tflite(replace_activations(model, uniform), tmp_path / "m.tflite", "int8", images)
-    assert report.warnings == ()
-    assert operators(network.edit(uniform)) == operators((tmp_path / "m.tflite").read_bytes())
+    for activation in ("relu", "relu6", "hard_swish", "leaky_relu"):
+        uniform = Assignment.uniform(network.reference, activation)
+        report = to_tflite(replace_activations(model, uniform), tmp_path / "m.tflite", "int8", images)
+        assert report.warnings == ()
+        assert operators(network.edit(uniform)) == operators((tmp_path / "m.tflite").read_bytes())

@@ -36,7 +36,7 @@ def test_seeds_decide_the_mixture():
 
 def test_sites_are_mixed_independently():
     """With the same shuffle at every site, no site could be told from another."""
-    rows = mixtures(Assignment.uniform("abcdef", "silu"), ("relu", "silu"), 400)
+    rows = mixtures(Assignment.uniform("abcdefghijkl", "silu"), ("relu", "silu"), 400)
     for first in "abcdef":
         for second in "abcdef":
             if first != second:

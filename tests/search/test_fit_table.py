@@ -223,9 +223,10 @@ def test_errors_that_are_not_known(error):
         assert table.residual == pytest.approx(0.2, rel=0.3)
 
 
-def test_single_swaps_without_errors_have_none():
+@pytest.mark.parametrize("error", [np.nan, 0.0])
+def test_single_swaps_without_errors_have_none(error):
     rows = single_swaps(REFERENCE, NAMES)
-    table = fit([Observation(row, 1.0, np.nan) for row in rows])
+    table = fit([Observation(row, 1.0, error) for row in rows])
     np.testing.assert_allclose(table.delta[:, 1:], 1.0)
     assert np.isnan(table.standard_error[:, 1:]).all()
 

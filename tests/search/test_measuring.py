@@ -64,6 +64,26 @@ def test_every_network_is_measured_beside_the_reference(network, journal):
     assert list(Journal(journal.path)) == made
 
 
+def test_other_threads_and_delegates_are_other_measurements(network, journal):
+    for bench in (BENCH, latency.HostBench(num_threads=2, runs=3), latency.HostBench(delegate="none", runs=3)):
+        for _ in range(2):
+            (made,) = measure(network, journal, [network.reference], bench=bench)
+            assert (made.conditions["num_threads"], made.conditions["delegate"]) == (bench.num_threads, bench.delegate)
+    assert len(journal) == 3
+
+
+def test_measurements_with_too_few_runs_are_made_again(network, journal):
+    rows = [network.reference]
+    (first,) = measure(network, journal, rows)
+    assert measure(network, journal, rows, bench=latency.HostBench(runs=9, least_runs=3)) == [first]
+    (more,) = measure(network, journal, rows, bench=latency.HostBench(runs=4, least_runs=4))
+    assert len(more.samples) == 4
+
+
+def test_measuring_takes_about_as_long_as_it_says():
+    assert latency.measuring_seconds(10.0, 150, 38) == pytest.approx(150 * 2 * 40 * 0.01)
+
+
 def test_latencies_are_measured_once_per_purpose(network, journal):
     rows = mixtures(network.reference, CANDIDATES, 3)
     first = measure(network, journal, rows[:2])

@@ -20,8 +20,8 @@ TABLE = MetricTable(
 )
 
 
-def proposal(*sites, latency=None, predicted=None, nwot=Estimate(10.0, 0.1)):
-    measured = {} if latency is None else {"latency": latency, "nwot": nwot}
+def proposal(*sites, latency=None, predicted=None, nwot=10.0):
+    measured = {} if latency is None else {"latency": latency, "nwot": Estimate(nwot, 0.1)}
     assignment = REFERENCE.with_swaps(dict.fromkeys(sites, "relu"))
     return Proposal("-".join(sites), assignment, {} if predicted is None else {"latency": predicted}, measured)
 
@@ -48,7 +48,7 @@ def test_rank_does_not_trust_a_lucky_measurement():
     reference = proposal(latency=Estimate(100.0, 0.1))
     lucky = proposal("a", latency=Estimate(80.0, 10.0), predicted=Estimate(99.0, 1.0))
     sure = proposal("b", latency=Estimate(95.0, 0.5), predicted=Estimate(95.0, 1.0))
-    broken = proposal("c", latency=Estimate(50.0, 0.1), predicted=Estimate(50.0, 0.1), nwot=Estimate(5.0, 0.1))
+    broken = proposal("c", latency=Estimate(50.0, 0.1), predicted=Estimate(50.0, 0.1), nwot=5.0)
     settings = SearchSettings(constraints=(Constraint.parse("nwot>=reference"),))
     assert rank([broken, lucky, sure], reference, settings) == [sure, lucky, broken]
     maximize = SearchSettings(minimize=None, maximize="nwot", constraints=())
