@@ -54,8 +54,9 @@ def read_model(source: str | os.PathLike[str] | bytes) -> Any:
         raise InputError(
             f"Expected a .tflite file (identifier TFL3). Received: {name}, {len(data)} bytes of something else."
         )
+    reader = schema().ModelT
     try:
-        model = schema().ModelT.InitFromPackedBuf(_Whole(data), 0)
+        model = reader.InitFromPackedBuf(_Whole(data), 0)
         complete = bool(model.subgraphs and model.buffers and model.operatorCodes)
         for subgraph in model.subgraphs or []:
             for holder in [subgraph, *subgraph.operators]:  # A list without entries need not be in the file.

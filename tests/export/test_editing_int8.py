@@ -51,7 +51,11 @@ def test_the_reference_is_silu_everywhere(quantized, operators):
 
 @pytest.mark.parametrize(
     "activation",
-    ["relu", "hard_swish", *(pytest.param(n, marks=pytest.mark.slow) for n in ("silu", "relu6", "leaky_relu", "leaky_relu(0.3)", "gelu"))],
+    [
+        "relu",
+        "hard_swish",
+        *(pytest.param(n, marks=pytest.mark.slow) for n in ("silu", "relu6", "leaky_relu", "leaky_relu(0.3)", "gelu")),
+    ],
 )
 def test_edited_graphs_have_the_operators_of_converted_ones(
     activation, quantized, everything, calibration, folder, operators
@@ -121,7 +125,9 @@ def test_ranges_fit_where_operators_disappear(sites, activation, folder, wake, c
         if operator_name(content, operator) in ("CONCATENATION", "MAX_POOL_2D", "RESHAPE"):
             joined = [*operator.inputs, *operator.outputs]
             ranges = [tensors[int(n)].quantization for n in joined if tensors[int(n)].type == 9]
-            assert len({(float(r.scale[0]), int(r.zeroPoint[0])) for r in ranges}) == 1, operator_name(content, operator)
+            assert len({(float(r.scale[0]), int(r.zeroPoint[0])) for r in ranges}) == 1, operator_name(
+                content, operator
+            )
     # What is below SiLU's range, which ends at -0.28, is clipped, so that even identity is about a ReLU.
     close = dict.fromkeys(sites, "relu" if activation == "identity" else activation)
     expected = np.asarray(replace_activations(model, close)(images[:1]))

@@ -217,7 +217,9 @@ def test_a_network_without_activations_is_refused(tmp_path):
 def test_dynamic_shapes_are_refused(editable):
     model = read_model(editable)
     model.subgraphs[0].tensors[0].shapeSignature = np.array([-1, 16, 16, 3], np.int32)
-    with pytest.raises(InputError, match=r"static shapes. Received: the given bytes.*shape \[-1, 16, 16, 3\].*to_tflite"):
+    with pytest.raises(
+        InputError, match=r"static shapes. Received: the given bytes.*shape \[-1, 16, 16, 3\].*to_tflite"
+    ):
         TFLiteNetwork(pack_model(model))
 
 

@@ -69,7 +69,12 @@ def nan_file(tmp_path):
 def gather_file(tmp_path):
     """A table of 4 values that is looked up at random indices, most of which it does not have."""
     fb = schema()
-    data = _network(("GATHER",), "INT32", options=(fb.BuiltinOptions.GatherOptions, fb.GatherOptionsT()), constants=[np.zeros(4, "float32")])
+    data = _network(
+        ("GATHER",),
+        "INT32",
+        options=(fb.BuiltinOptions.GatherOptions, fb.GatherOptionsT()),
+        constants=[np.zeros(4, "float32")],
+    )
     path = tmp_path / "gather.tflite"
     path.write_bytes(data)
     return path

@@ -28,21 +28,22 @@ def test_this_machine():
     assert device["cores"] == os.cpu_count()
     assert device["python"] == platform.python_version()
     assert device["numpy"] == np.__version__
-    assert device["machine"] and device["system"].startswith(platform.system())
+    assert device["machine"] == platform.node()
+    assert device["system"].startswith(platform.system())
     assert json.loads(json.dumps(device)) == device
 
 
 def test_a_board(monkeypatch):
     files(monkeypatch, {"/proc/device-tree/model": "Raspberry Pi 4 Model B Rev 1.4\x00", "/proc/cpuinfo": PI})
     device = describe_device()
-    assert device["machine"] == "Raspberry Pi 4 Model B Rev 1.4"
+    assert device["board"] == "Raspberry Pi 4 Model B Rev 1.4"
     assert device["cpu"] == "BCM2835"
 
 
 def test_a_computer(monkeypatch):
     files(monkeypatch, {"/proc/cpuinfo": INTEL})
     device = describe_device()
-    assert device["machine"] == platform.node()
+    assert device["board"] == ""
     assert device["cpu"] == "Intel(R) Xeon(R) CPU"
 
 

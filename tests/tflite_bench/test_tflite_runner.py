@@ -82,7 +82,9 @@ def test_without_a_delegate_xnnpack_stays_out(network):
         "TFLiteRunner(sys.stdin.buffer.read(), delegate=sys.argv[1]).run()"
     )
     for delegate, expected in (("xnnpack", True), ("none", False)):
-        finished = subprocess.run([sys.executable, "-c", code, delegate], input=network(), capture_output=True, check=True)
+        finished = subprocess.run(
+            [sys.executable, "-c", code, delegate], input=network(), capture_output=True, check=True
+        )
         assert (b"XNNPACK delegate" in finished.stderr) is expected
 
 
@@ -115,7 +117,9 @@ def test_dynamic_shapes(network, runtime):
 
 
 def test_operators_that_the_runtime_lacks(network, runtime):
-    with pytest.raises(InputError, match=f"{runtime.name} {runtime.version} can run. Received: the given bytes .*CALL") as info:
+    with pytest.raises(
+        InputError, match=f"{runtime.name} {runtime.version} can run. Received: the given bytes .*CALL"
+    ) as info:
         TFLiteRunner(network(("CALL",)), runtime=runtime)
     assert "\n" not in str(info.value)
 
@@ -126,11 +130,14 @@ def test_inputs_that_are_no_numbers(kind, network):
         TFLiteRunner(network(("SQUEEZE",), kind))
 
 
-@pytest.mark.parametrize(("options", "message"), [
-    ({"num_threads": 0}, "Expected num_threads of at least 1. Received: 0"),
-    ({"num_threads": -2}, "Received: -2"),
-    ({"delegate": "gpu"}, "Expected delegate to be one of xnnpack, none. Received: 'gpu'"),
-])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"num_threads": 0}, "Expected num_threads of at least 1. Received: 0"),
+        ({"num_threads": -2}, "Received: -2"),
+        ({"delegate": "gpu"}, "Expected delegate to be one of xnnpack, none. Received: 'gpu'"),
+    ],
+)
 def test_options_that_cannot_be_used(options, message, relu_file):
     with pytest.raises(InputError, match=message):
         TFLiteRunner(relu_file, **options)
