@@ -338,7 +338,8 @@ def test_killed_at_any_moment_it_continues(tiny, tmp_path):
     reference = TFLiteNetwork(out / "reference.tflite").reference
     design = set(mixtures(reference, CANDIDATES, 60))
     assert counts["latency", "design"] == len(design)
-    assert counts["nwot", "check"] + counts["nwot", "design"] == 3 * len(design | {reference})
+    scored = {key[2:] for key in keys if key[0] == "nwot"}
+    assert scored >= {(assignment.digest, seed) for assignment in design | {reference} for seed in range(3)}
     assert {path.name for path in out.iterdir()} >= {"best.keras", "best.tflite", "proposals.json", "latency.png"}
     assert not [path for path in out.rglob(".*") if "partial" in path.name]
 

@@ -74,13 +74,13 @@ def run():
 
 @pytest.fixture(scope="session")
 def assert_same_outputs():
-    """Returns a function that compares two lists of outputs: within 1e-4 where the signal is of order 1."""
+    """Returns a function that compares two lists of outputs: within 1e-4, or that share of a signal larger than 1."""
 
     def compare(received, expected):
         assert [output.shape for output in received] == [output.shape for output in expected]
         for one, other in zip(received, expected, strict=True):
-            assert 0.1 < np.std(other) < 30, "a comparison of vanishing or exploding signals shows nothing"
-            np.testing.assert_allclose(one, other, rtol=0, atol=1e-4)
+            assert 0.1 < np.std(other) < 1000, "a comparison of vanishing or exploding signals shows nothing"
+            np.testing.assert_allclose(one, other, rtol=0, atol=1e-4 * max(1.0, np.std(other)))
 
     return compare
 
@@ -92,7 +92,7 @@ def conv_bn(x, filters, name, activation="relu", layer=None):
 
 @pytest.fixture(scope="session")
 def everything():
-    """A network with an activation behind everything that may, or may not, fuse one; three outputs, two of them sites."""
+    """A network with an activation behind everything that may, or may not, fuse one; two of three outputs are sites."""
     keras.utils.set_random_seed(0)
     inputs = keras.Input((16, 16, 3), name="image")
     x = conv_bn(inputs, 8, "after_conv")

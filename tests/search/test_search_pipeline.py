@@ -370,6 +370,14 @@ def tiny_codes():
     return keras.Model(inputs, keras.layers.Dense(2, activation="relu", name="fc")(x))
 
 
+def test_the_reference_s_own_activations_count_for_the_size_of_the_design(model, tmp_path):
+    """Enough networks for two candidates, but the model has three other activations, which take part as well."""
+    search = Search(model, tmp_path, dataclasses.replace(SETTINGS, activations=("relu", "silu"), networks=8))
+    with pytest.raises(InputError, match="networks of at least 11 for 5 activations. Received: 8"):
+        search.bench()
+    assert not (tmp_path / "journal.jsonl").exists()
+
+
 def test_a_model_with_nan_is_found_out_before_the_measuring(model, tmp_path):
     broken = keras.models.clone_model(model)
     kernel, bias = broken.get_layer("mix").get_weights()

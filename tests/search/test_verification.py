@@ -1,5 +1,7 @@
 """Choosing among proposals: margins, several rounds, and ranks that luck does not decide."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -50,7 +52,7 @@ def test_rank_does_not_trust_a_lucky_measurement():
     sure = proposal("b", latency=Estimate(95.0, 0.5), predicted=Estimate(95.0, 1.0))
     broken = proposal("c", latency=Estimate(50.0, 0.1), predicted=Estimate(50.0, 0.1), nwot=5.0)
     settings = SearchSettings(constraints=(Constraint.parse("nwot>=reference"),))
-    assert rank([broken, lucky, sure], reference, settings) == [sure, lucky, broken]
+    assert rank([lucky, broken, sure], reference, settings) == [sure, lucky, broken]
     maximize = SearchSettings(minimize=None, maximize="nwot", constraints=())
     assert rank([broken, lucky], reference, maximize) == [lucky, broken]
 
@@ -66,3 +68,11 @@ def test_predictions_are_those_that_had_not_seen_the_network():
 def test_a_bound_is_tightened_to_the_harder_side():
     assert Constraint.parse("nwot>=reference").tightened(0.5) == Constraint.parse("nwot>=reference+0.5")
     assert Constraint.parse("latency<=90%").tightened(2.0).bound(100.0) == 88.0
+
+
+def test_a_table_without_a_value_predicts_nothing():
+    """As of an activation that too small a design never showed at a site."""
+    holes = np.array([[0, np.nan], [0, -2.0], [0, -4.0]])
+    table = dataclasses.replace(TABLE, delta=holes)
+    assert predicted_metrics(proposal("a"), {"latency": table}, {"latency": Estimate(100.0)}) == {}
+    assert set(predicted_metrics(proposal("b"), {"latency": table}, {"latency": Estimate(100.0)})) == {"latency"}

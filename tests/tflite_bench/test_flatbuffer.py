@@ -15,7 +15,7 @@ L = keras.layers
 
 @pytest.fixture(scope="module")
 def converted(tmp_path_factory):
-    """A converted network with many kinds of operators' options: what the converter writes, not what this package does."""
+    """A network with many kinds of operators' options, as the converter writes it."""
     from keras_actnas.export import to_tflite
 
     inputs = keras.Input((8, 8, 3))
