@@ -37,7 +37,7 @@ def proposals_table(
         cells = [row.name]
         for metric, unit in units.items():
             value, own = row.measured[metric], reference.measured[metric]
-            cells.append(f"{value.value:.2f}")
+            cells.append(f"{value.value:.2f}" if abs(value.value) >= 10 else f"{value.value:.4f}")
             if row is reference:
                 cells += ["", ""]
             else:

@@ -93,3 +93,44 @@ def test_names_that_cannot_be_used_are_refused(name_of):
 def test_an_unknown_activation_is_refused():
     with pytest.raises(core.InputError, match="Unknown activation"):
         surgery.separate_activations(build(), activation="swoosh")
+
+
+def test_only_the_sites_that_are_named_are_separated():
+    model = build()
+    new = surgery.separate_activations(model, sites=["shared", "act"])
+    assert [layer.name for layer in new.layers] == ["image", "stem", "act", "shared", "shared_activation", "head"]
+    assert dict(surgery.current_assignment(new)) == {
+        "stem": "relu",
+        "act": "relu6",
+        "shared_activation": "leaky_relu",
+    }
+    np.testing.assert_allclose(run(new), run(model), atol=1e-6)
+
+
+def test_other_sites_keep_their_names_and_activations():
+    asked = []
+
+    def name_of(site):
+        asked.append(site)
+        return f"site-{site}"
+
+    model = build()
+    new = surgery.separate_activations(model, name_of=name_of, activation="silu", sites=("stem",))
+    assert asked == ["stem"]
+    assert dict(surgery.current_assignment(new)) == {"site-stem": "silu", "act": "relu6", "shared": "leaky_relu"}
+    expected = surgery.replace_activations(model, {"stem": "silu"})
+    np.testing.assert_allclose(run(new), run(expected), atol=1e-6)
+
+
+def test_no_sites_at_all_is_a_copy():
+    model = build()
+    new = surgery.separate_activations(model, activation="silu", sites=[])
+    assert new is not model
+    assert surgery.current_assignment(new) == surgery.current_assignment(model)
+    np.testing.assert_array_equal(run(new), run(model))
+
+
+@pytest.mark.parametrize("sites", [["stem", "head"], ["stem_activation"], "stem"])
+def test_sites_that_the_model_does_not_have_are_refused(sites):
+    with pytest.raises(core.InputError, match="Expected sites of this model, which has 3. Received"):
+        surgery.separate_activations(build(), sites=sites)
