@@ -21,6 +21,11 @@ class Effects:
     residual: float
 
 
+def _known(errors: np.ndarray) -> np.ndarray:
+    """Returns the standard errors that say something; zero is what too few runs give by luck."""
+    return errors[np.isfinite(errors) & (errors > 0)]
+
+
 def _weights(errors: np.ndarray) -> np.ndarray:
     """Returns 1 / standard error for each observation; ones where none is known."""
     known = _known(errors)

@@ -15,7 +15,7 @@ from keras_actnas.core.table import MetricTable
 from keras_actnas.search.choice_program import SOLVERS
 from keras_actnas.search.designs import DESIGNS
 from keras_actnas.search.metrics import LATENCY, UNITS
-from keras_actnas.search.tables import LEAST_FREEDOM
+from keras_actnas.search.regression import LEAST_FREEDOM
 from keras_actnas.tflite_bench import DELEGATES
 
 BatchNormMode = Literal["inference", "batch"]

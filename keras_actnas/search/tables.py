@@ -131,11 +131,6 @@ def _incidence(observations: Sequence[Observation], reference: Assignment, cells
     return matrix
 
 
-def _known(errors: np.ndarray) -> np.ndarray:
-    """Returns the standard errors that say something; zero is what too few runs give by luck."""
-    return errors[np.isfinite(errors) & (errors > 0)]
-
-
 def _table(
     fit: Effects,
     cells: list[Cell],
