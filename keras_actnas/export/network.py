@@ -31,7 +31,8 @@ class TFLiteNetwork:
 
     An edited file can be edited again and keeps the names of its sites, except for those that became `identity`, or
     the same ReLU as the activation that they directly follow: nothing is left of them in the graph, so the edited file
-    no longer has them. Edit the original to get them back.
+    no longer has them. Edit the original to get them back. So, too, in an int8 file for a site where an edit has fused
+    a ReLU: the range of what comes before it is no longer there, and only another fused ReLU can replace it.
 
     Attributes:
       reference: The assignment that the file itself has.
@@ -106,7 +107,7 @@ class TFLiteNetwork:
             return False
         other = next((int(tensor) for tensor in readers[0].inputs if tensor != place.post), place.post)
         factor = self._scalar(other)
-        return factor is not None and (abs(factor - 1 / 6) < 1e-3 or abs(factor - 6) < 1e-3)
+        return factor is not None and abs(factor - 1 / 6) < 1e-3
 
     def _scalar(self, tensor: int) -> float | None:
         """Returns the value of a constant of one element, or None for any other tensor."""

@@ -65,3 +65,13 @@ def test_identity(seed, editable, convert, run, image, assert_same_outputs):
     if seed is not None:
         assignment = mixture(sites, seed, ("identity", "identity", "relu", "silu", "relu6", "gelu"))
     assert_same_outputs(run(network.edit(assignment), image), run(convert(assignment), image))
+
+
+@pytest.mark.parametrize("second", ["relu", "identity", "gelu"])
+@pytest.mark.parametrize("first", ["identity", "relu", "relu6"])
+def test_one_activation_right_behind_another(first, second, editable, everything, run, image):
+    network = TFLiteNetwork(editable)
+    assignment = {"before_another": first, "after_another": second}
+    outputs = {output.shape: output for output in run(network.edit(assignment), image)}
+    for expected in replace_activations(everything, assignment)(image).values():
+        np.testing.assert_allclose(outputs[tuple(expected.shape)], np.asarray(expected), rtol=0, atol=1e-4)

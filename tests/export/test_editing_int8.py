@@ -135,6 +135,25 @@ def test_ranges_fit_where_operators_disappear(sites, activation, folder, wake, c
     assert np.corrcoef(output.ravel(), expected.ravel())[0, 1] > (0.9 if activation == "identity" else 0.97)
 
 
+def test_the_sigmoid_of_a_silu_has_the_range_that_tflite_prescribes(quantized):
+    network = TFLiteNetwork(quantized)
+    content = read_model(network.edit({}))
+    tensors = {tensor.name: tensor for tensor in content.subgraphs[0].tensors}
+    gates = [name for name in tensors if name.endswith(b"/gate")]
+    assert len(gates) == 21
+    for name in gates:
+        quantization = tensors[name].quantization
+        assert (quantization.scale[0], quantization.zeroPoint[0]) == (1 / 256, -128)
+
+
+def test_what_an_edit_has_fused_hides_its_range(quantized):
+    again = TFLiteNetwork(TFLiteNetwork(quantized).edit({"dense": "relu"}))
+    assert again.reference["dense"] == "relu"
+    again.edit({"dense": "relu6"})
+    with pytest.raises(InputError, match="not fused, since a fused one hides the range of its input. Received: relu"):
+        again.edit({"dense": "silu"})
+
+
 def test_elu_has_no_int8_operator(quantized):
     with pytest.raises(InputError, match="can put into an int8 graph. Received: ELU at 'dense'"):
         TFLiteNetwork(quantized).edit({"dense": "elu"})

@@ -53,6 +53,28 @@ def test_the_reader_refuses_it_at_every_length_too(converted, network):
                 read_model(data[:length])
 
 
+def with_text_at_the_end(data, text):
+    """Returns a file whose description is the last thing in it, where another writer may put it."""
+    end = len(data) + -len(data) % 4
+    table = int.from_bytes(data[:4], "little")
+    layout = table - int.from_bytes(data[table : table + 4], "little", signed=True)
+    field = table + int.from_bytes(data[layout + 10 : layout + 12], "little")
+    moved = data[:field] + (end - field).to_bytes(4, "little") + data[field + 4 :]
+    return moved.ljust(end, b"\0") + len(text).to_bytes(4, "little") + text
+
+
+def test_texts_count_as_well(converted, network):
+    for data in [*converted, network()]:
+        moved = with_text_at_the_end(data, b"the description")
+        check_whole(moved)
+        assert read_model(moved).description == b"the description"
+        for missing in (1, 5, 15, 16):
+            with pytest.raises(ValueError, match="truncated"):
+                check_whole(moved[:-missing])
+            with pytest.raises(InputError, match="Expected a whole .tflite file"):
+                read_model(moved[:-missing])
+
+
 def test_no_runtime_gets_to_see_it(converted):
     def interpreter(**_):
         raise AssertionError("a truncated file was opened")
