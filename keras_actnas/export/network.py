@@ -62,7 +62,8 @@ class TFLiteNetwork:
 
         In an int8 graph the tensor after an activation keeps its range, which was calibrated with the activation of
         the file; values beyond it are clipped. That is right for measuring; convert the rebuilt Keras model to deploy
-        it. There, too, a ReLU behind a pooling remains an operator of its own, since a pooling cannot rescale.
+        it. There, too, a ReLU behind a pooling remains an operator of its own, since a pooling cannot rescale; and the
+        QUANTIZE operators, which rescale where different ranges meet, are those of the file.
 
         Args:
           assignment: Site -> activation; sites that it does not name keep the file's activation.
