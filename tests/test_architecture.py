@@ -14,6 +14,7 @@ PACKAGE = ROOT / "keras_actnas"
 MAY_IMPORT = {
     "core": set(),
     "layers": {"core"},
+    "callbacks": {"core", "layers"},
     "models": {"core", "layers"},
     "surgery": {"core", "layers"},
     "export": {"core", "surgery"},
