@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import keras
 from keras import ops
 
 from keras_actnas.core.activations import canonical_name, leaky_slope
@@ -23,8 +22,8 @@ def derivative(activation: str) -> Callable[[Tensor], Tensor]:
     Raises:
       InputError: The name is unknown, or the activation has weights (`prelu`).
 
-    >>> derivative("relu")(keras.ops.array([-1.0, 2.0])).shape
-    (2,)
+    >>> ops.convert_to_numpy(derivative("relu")(ops.array([-1.0, 2.0]))).tolist()
+    [0.0, 1.0]
     """
     activation = canonical_name(activation)
     slope = leaky_slope(activation)

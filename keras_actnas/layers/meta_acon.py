@@ -111,7 +111,8 @@ class MetaACON(ChannelwiseActivation):
         check_float(self, inputs)
         beta = ops.sigmoid(self._evidence(inputs, mask, training))
         function = acon_functions.lean_acon_c if training else acon_functions.acon_c
-        return function(inputs, *self.tensors(), beta)
+        p1, p2 = self.tensors()
+        return function(inputs, p1, p2, beta)
 
     def _evidence(self, x: Any, mask: Any, training: bool | None) -> Any:
         """Returns beta before the sigmoid, of a shape that broadcasts against x."""

@@ -50,7 +50,7 @@ _OF_FUNCTION = {
 
 def is_argument_layer(layer: Any) -> bool:
     """Returns whether a layer applies an activation that it was given as its `activation=` argument."""
-    return isinstance(layer, ARGUMENT_LAYERS) and _calls_as_keras(layer)
+    return isinstance(layer, ARGUMENT_LAYERS) and calls_as_keras(layer)
 
 
 def activation_of(layer: Any) -> str | None:
@@ -63,7 +63,7 @@ def activation_of(layer: Any) -> str | None:
     >>> activation_of(keras.layers.Conv2D(8, 3, activation="swish")), activation_of(keras.layers.LeakyReLU(0.1))
     ('silu', 'leaky_relu')
     """
-    if isinstance(layer, ACTIVATION_LAYERS) and _calls_as_keras(layer):
+    if isinstance(layer, ACTIVATION_LAYERS) and calls_as_keras(layer):
         return _of_activation_layer(layer)
     if is_argument_layer(layer):
         name = _of_callable(layer.activation)
@@ -138,7 +138,7 @@ def _leaky(slope: float) -> str:
     return core.canonical_name(f"leaky_relu({float(slope):g})")
 
 
-def _calls_as_keras(layer: Any) -> bool:
+def calls_as_keras(layer: Any) -> bool:
     """Returns whether a layer computes what Keras's own class computes: a subclass may do more in its `call`."""
     module: str = inspect.unwrap(type(layer).call).__module__
     return module.startswith("keras.")

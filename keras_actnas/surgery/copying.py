@@ -116,7 +116,7 @@ class _Copier:
                 if id(layer) in self.pairs:
                     self.copy_flags(*self.pairs[id(layer)])
         elif type(old) is type(new):
-            for old_weight, new_weight in zip(old.weights, new.weights, strict=True):
+            for old_weight, new_weight in _pairs(old, new):
                 new_weight.trainable = old_weight.trainable
 
 
@@ -128,13 +128,26 @@ def _new_input(tensor: Any, change: ConfigChange | None) -> Any:
 
 
 def _copy_weights(old: Any, new: Any) -> None:
-    if len(old.weights) != len(new.weights):
-        raise core.InputError(
-            "Expected a layer that its configuration recreates with all its weights. "
-            f"Received: {old.name!r} of type {type(old).__name__}, which has {len(old.weights)} and its copy "
-            f"{len(new.weights)}."
-        )
-    for old_weight, new_weight in zip(old.weights, new.weights, strict=True):
+    for old_weight, new_weight in _pairs(old, new):
         new_weight.assign(old_weight)
     if isinstance(new, keras.layers.Normalization) and new.built:
         new.finalize_state()  # It computes with values derived from its weights.
+
+
+def _pairs(old: Any, new: Any) -> list[tuple[Any, Any]]:
+    """Returns the weights of a layer with those of its copy, less those of an `activation=` that was exchanged."""
+    exchanged = type(getattr(old, "activation", None)) is not type(getattr(new, "activation", None))
+    old_weights, new_weights = (_own_weights(layer) if exchanged else layer.weights for layer in (old, new))
+    if len(old_weights) != len(new_weights):
+        raise core.InputError(
+            "Expected a layer that its configuration recreates with all its weights. "
+            f"Received: {old.name!r} of type {type(old).__name__}, which has {len(old_weights)} and its copy "
+            f"{len(new_weights)}."
+        )
+    return list(zip(old_weights, new_weights, strict=True))
+
+
+def _own_weights(layer: Any) -> list[Any]:
+    activation = getattr(layer, "activation", None)
+    others = {id(weight) for weight in activation.weights} if isinstance(activation, keras.Layer) else set()
+    return [weight for weight in layer.weights if id(weight) not in others]

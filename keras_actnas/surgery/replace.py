@@ -1,8 +1,8 @@
-"""Replacement: a model with other activations."""
+"""Replacement: a model with other activations, by name or as layers."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -62,3 +62,16 @@ def with_activation(placement: Placement, activation: str) -> Any:
         return activation_like(activation, layer.name, like=layer, rank=len(placement.site.shape) + 1)
     value = argument(activation, layer)
     return recreate(layer, lambda config: {**config, "activation": value})
+
+
+def with_layer(layer: Any, make: Callable[..., keras.Layer]) -> Any:
+    """Returns a new layer that does what a site's layer does, with an activation that is a layer of its own kind.
+
+    Args:
+      layer: An activation layer, or a layer with an `activation=` argument.
+      make: Called with `name`, `dtype` and `trainable`; returns the activation.
+    """
+    if not is_argument_layer(layer):
+        return make(name=layer.name, dtype=layer.dtype_policy, trainable=layer.trainable)
+    activation = make(name=f"{layer.name}_activation", dtype=layer.dtype_policy, trainable=layer.trainable)
+    return recreate(layer, lambda config: {**config, "activation": activation})

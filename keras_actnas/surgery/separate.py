@@ -11,7 +11,7 @@ from keras_actnas import core
 from keras_actnas.surgery.activations import activation_like, is_argument_layer
 from keras_actnas.surgery.copying import Rewrite, copy_model
 from keras_actnas.surgery.recreate import recreate
-from keras_actnas.surgery.sites import Placement, placements
+from keras_actnas.surgery.sites import Placement, placements, select
 
 NameOf = Callable[[str], str]
 
@@ -49,7 +49,7 @@ def separate_activations(
     ['stem', 'site-stem']
     """
     activation = None if activation is None else core.canonical_name(activation)
-    placed = _selected(placements(model, include), sites)
+    placed = select(placements(model, include), sites)
     names = _layer_names(placed, name_of)
     by_layer = {id(placement.layer): placement for placement in placed}
 
@@ -68,14 +68,6 @@ def separate_activations(
         return None
 
     return copy_model(model, Rewrite(instead=instead, after=after))
-
-
-def _selected(placed: list[Placement], sites: Sequence[str] | None) -> list[Placement]:
-    if sites is None:
-        return placed
-    wanted = list(sites)
-    core.Assignment((placement.site.name, placement.site.activation) for placement in placed).check_sites(wanted)
-    return [placement for placement in placed if placement.site.name in wanted]
 
 
 def _layer(placement: Placement, name: str, activation: str | None) -> Any:

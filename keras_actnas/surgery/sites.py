@@ -116,6 +116,15 @@ def placements(model: keras.Model, include: Sequence[str] = ()) -> list[Placemen
     return result
 
 
+def select(placed: list[Placement], sites: Sequence[str] | None) -> list[Placement]:
+    """Returns the placements of the named sites, all for None; raises `InputError` if one is not there."""
+    if sites is None:
+        return placed
+    wanted = list(sites)
+    core.Assignment((placement.site.name, placement.site.activation) for placement in placed).check_sites(wanted)
+    return [placement for placement in placed if placement.site.name in wanted]
+
+
 def _holders(model: keras.Model, path: tuple[str, ...], seen: set[int]) -> Iterator[_Holder]:
     graph = Graph(model)
     for operation in graph.operations:
