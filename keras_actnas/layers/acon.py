@@ -24,7 +24,8 @@ class ACONA(ChannelwiseActivation):
     file with this layer needs `import keras_actnas.layers` first.
 
     Input and output: floating-point tensors of one shape with a batch and a channel axis, of any rank. The layer also
-    serves as the `activation=` argument of a convolution or dense layer.
+    serves as the `activation=` argument of a convolution or dense layer; Keras then makes its parameters when the model
+    first runs (in `fit`, or when it is called), so call the model once before `load_weights` or `summary`.
 
     Args:
       beta_initializer: Initializer of beta, 1 by default: the layer starts as SiLU.

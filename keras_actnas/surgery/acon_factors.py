@@ -6,10 +6,10 @@ import dataclasses
 
 import numpy as np
 
-_SMALL = 1e-6
+_SMALL = 1e-7
 """A channel whose sigmoid has a smaller slope than this is linear, to float32 precision."""
 
-_GENTLE = 1e-3
+_GENTLE = 1e-4
 """Factor before a sigmoid that keeps a linear channel linear."""
 
 

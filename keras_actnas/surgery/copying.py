@@ -58,8 +58,17 @@ def copy_model(model: keras.Model, rewrite: Rewrite) -> keras.Model:
     for old, copied in copier.pairs.values():
         if isinstance(old, keras.Layer) and type(old) is type(copied) and not is_graph_model(old):
             _copy_weights(old, copied)
+    for _, copied in copier.pairs.values():
+        build_activation(copied)
     copier.copy_flags(model, new)
     return new
+
+
+def build_activation(layer: Any) -> None:
+    """Builds a layer that is the `activation=` of another: Keras itself does that when the model is first run."""
+    activation = getattr(layer, "activation", None)
+    if isinstance(activation, keras.Layer) and not activation.built and layer._inbound_nodes:
+        activation.build(layer._inbound_nodes[0].outputs[0].shape)
 
 
 class _Copier:

@@ -15,7 +15,7 @@ from keras_actnas.surgery.acon_factors import Factors, distribute
 from keras_actnas.surgery.activations import activation_like, is_argument_layer
 from keras_actnas.surgery.channel_flow import ChannelFlow, Reader
 from keras_actnas.surgery.channel_scales import is_scalable, scale
-from keras_actnas.surgery.copying import Rewrite, copy_model
+from keras_actnas.surgery.copying import Rewrite, build_activation, copy_model
 from keras_actnas.surgery.graph import Graph
 from keras_actnas.surgery.recreate import recreate
 from keras_actnas.surgery.replace import with_layer
@@ -86,6 +86,7 @@ def _folds(flow: ChannelFlow, graph: Graph, layer: Any) -> list[_Fold]:
     acon = layer.activation if argument else layer
     if not isinstance(acon, (ACONA, ACONB, ACONC)):
         return []
+    build_activation(layer)
     call = graph.calls(layer)[0]
     axis, rank = acon.channel_axis(call.outputs[0].shape), len(call.outputs[0].shape)
     parameters = _parameters(acon, axis, call.outputs[0].shape[axis])
