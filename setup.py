@@ -22,7 +22,9 @@ SEARCH = [
     "scikit-image>=0.24",
     "tqdm>=4.66",
 ]
-TEST = [*SEARCH, "mypy>=1.17", "pytest>=8.3", "ruff>=0.14"]
+VELA = ["ethos-u-vela>=5.0"]
+BACKENDS = ["jax>=0.7", "torch==2.13.0"]
+TEST = [*SEARCH, *BACKENDS, "mypy>=1.17", "pytest>=8.3", "ruff>=0.14"]
 
 setup(
     name="keras-actnas",
@@ -40,6 +42,7 @@ setup(
         "bench": BENCH,
         "report": REPORT,
         "search": SEARCH,
+        "vela": VELA,
         "test": TEST,
     },
     entry_points={"console_scripts": ["keras-actnas = keras_actnas.cli:main"]},

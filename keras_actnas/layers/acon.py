@@ -116,10 +116,11 @@ class ACONB(ChannelwiseActivation):
 class ACONC(ChannelwiseActivation):
     """ACON-C: `f(x) = (p1 - p2) * x * sigmoid(beta * (p1 - p2) * x) + p2 * x`.
 
-    From Ma, Zhang, Sun, "Activate or Not" (2021), equation (4). For beta > 0 the slope tends to p1 on the right and to
-    p2 on the left (equation 6), and lies between `1.0998 * p2 - 0.0998 * p1` and `1.0998 * p1 - 0.0998 * p2` where
-    p1 > p2 (equation 8). With beta = 0 the layer is linear; a large beta gives `max(p1 * x, p2 * x)`; p1 = 1 and p2 = 0
-    is Swish. `ACON` is another name of this class. Inputs, outputs and errors as for `ACONA`.
+    From Ma, Zhang, Sun, "Activate or Not" (2021), equation (4). The function is the same with p1 and p2 exchanged. For
+    beta > 0 the slope tends to the larger of them on the right and to the smaller on the left (equation 6), and lies
+    between `1.0998 * smaller - 0.0998 * larger` and `1.0998 * larger - 0.0998 * smaller` (equation 8). With beta = 0
+    the layer is linear, `(p1 + p2) / 2 * x`; a large beta gives `max(p1 * x, p2 * x)`; p1 = 1 and p2 = 0 is Swish.
+    `ACON` is another name of this class. Inputs, outputs and errors as for `ACONA`.
 
     Args:
       p1_initializer: Initializer of p1; None for N(0, 1), as the authors have it. Start with `"ones"` to put the layer

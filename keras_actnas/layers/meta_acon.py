@@ -109,10 +109,14 @@ class MetaACON(ChannelwiseActivation):
     def call(self, inputs: Any, mask: Any = None, training: bool | None = None) -> Any:
         """Applies the activation."""
         check_float(self, inputs)
-        beta = ops.sigmoid(self._evidence(inputs, mask, training))
+        beta = self.switching_factor(inputs, mask, training)
         function = acon_functions.lean_acon_c if training else acon_functions.acon_c
         p1, p2 = self.tensors()
         return function(inputs, p1, p2, beta)
+
+    def switching_factor(self, inputs: Any, mask: Any = None, training: bool | None = None) -> Any:
+        """Returns beta for some inputs: a tensor that broadcasts against them, with values in (0, 1)."""
+        return ops.sigmoid(self._evidence(inputs, mask, training))
 
     def _evidence(self, x: Any, mask: Any, training: bool | None) -> Any:
         """Returns beta before the sigmoid, of a shape that broadcasts against x."""

@@ -1,0 +1,28 @@
+"""The layers and callbacks on the other backends: their tests again, each backend in a process of its own."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PATHS = ["tests/layers", "tests/callbacks"]
+OTHERS = [name for name in ("tensorflow", "jax", "torch") if name != keras.backend.backend()]
+
+
+@pytest.mark.parametrize("backend", OTHERS)
+def test_another_backend(backend):
+    if importlib.util.find_spec(backend) is None:
+        pytest.skip(f"{backend} is not installed")
+    result = subprocess.run(
+        [sys.executable, "-m", "pytest", *PATHS, "-q", "-p", "no:cacheprovider"],
+        cwd=ROOT,
+        env={**os.environ, "KERAS_BACKEND": backend},
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, f"{result.stdout[-6000:]}\n{result.stderr[-1000:]}"
