@@ -10,7 +10,9 @@ import keras
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PATHS = ["tests/layers", "tests/callbacks"]
+PATHS = ["tests/layers", "tests/callbacks", "tests/surgery/test_fold_acon.py", "tests/surgery/test_pea_surgery.py"]
+# JAX compiles thousands of small functions here, each of which runs once.
+FAST_TO_COMPILE = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 OTHERS = [name for name in ("tensorflow", "jax", "torch") if name != keras.backend.backend()]
 
 
@@ -21,7 +23,7 @@ def test_another_backend(backend):
     result = subprocess.run(
         [sys.executable, "-m", "pytest", *PATHS, "-q", "-p", "no:cacheprovider"],
         cwd=ROOT,
-        env={**os.environ, "KERAS_BACKEND": backend},
+        env={**os.environ, "KERAS_BACKEND": backend, "XLA_FLAGS": FAST_TO_COMPILE},
         capture_output=True,
         text=True,
     )

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 
 from keras_actnas.layers import acon_functions
-from keras_actnas.layers.channelwise import ChannelwiseActivation, check_float
+from keras_actnas.layers.channelwise import ChannelwiseActivation
 
 
 def normal() -> keras.initializers.Initializer:
@@ -25,7 +25,7 @@ class ACONA(ChannelwiseActivation):
 
     Input and output: floating-point tensors of one shape with a batch and a channel axis, of any rank. The layer also
     serves as the `activation=` argument of a convolution or dense layer; Keras then makes its parameters when the model
-    first runs (in `fit`, or when it is called), so call the model once before `load_weights` or `summary`.
+    first runs (in `fit`, or when it is called), so call the model once before you save it, load weights or count them.
 
     Args:
       beta_initializer: Initializer of beta, 1 by default: the layer starts as SiLU.
@@ -59,7 +59,7 @@ class ACONA(ChannelwiseActivation):
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         """Applies the activation, element by element."""
-        check_float(self, inputs)
+        self.check_float(inputs)
         function = acon_functions.lean_acon_a if training else acon_functions.acon_a
         return function(inputs, *self.tensors())
 
@@ -107,7 +107,7 @@ class ACONB(ChannelwiseActivation):
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         """Applies the activation, element by element."""
-        check_float(self, inputs)
+        self.check_float(inputs)
         function = acon_functions.lean_acon_b if training else acon_functions.acon_b
         return function(inputs, *self.tensors())
 
@@ -166,7 +166,7 @@ class ACONC(ChannelwiseActivation):
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         """Applies the activation, element by element."""
-        check_float(self, inputs)
+        self.check_float(inputs)
         function = acon_functions.lean_acon_c if training else acon_functions.acon_c
         return function(inputs, *self.tensors())
 

@@ -32,7 +32,7 @@ def acon_c(x: Tensor, p1: Any, p2: Tensor, beta: Tensor) -> Tensor:
 
 def _gradients_a(upstream: Tensor, x: Tensor, beta: Tensor) -> tuple[Tensor, ...]:
     slope, curvature = _derivatives(x, _like(beta, x))
-    return upstream * slope, sum_like(upstream * x * x * curvature, beta)
+    return upstream * slope, sum_like(upstream * (x * curvature) * x, beta)
 
 
 def _gradients_b(upstream: Tensor, x: Tensor, p: Tensor, beta: Tensor) -> tuple[Tensor, ...]:
@@ -52,15 +52,18 @@ def _gradients(upstream: Tensor, x: Tensor, p1: Any, p2: Tensor, beta: Tensor) -
     difference = _like(difference, x)
     weighted = upstream * x
     by_p1 = weighted * slope
-    by_beta = ops.square(difference) * weighted * x * curvature
+    by_beta = ops.square(difference) * upstream * (x * curvature) * x
     return upstream * (difference * slope + _like(p2, x)), by_p1, weighted - by_p1, by_beta
 
 
 def _derivatives(x: Tensor, rate: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns d(x s)/dx and ds/d(rate x), where s = sigmoid(rate x)."""
+    """Returns d(x s)/dx and ds/d(rate x), where s = sigmoid(rate x).
+
+    The curvature is tiny where x is large: multiplied with it first, products do not overflow in half precision.
+    """
     s = ops.sigmoid(rate * x)
     curvature = s * (1 - s)
-    return s + rate * x * curvature, curvature
+    return s + rate * (x * curvature), curvature
 
 
 def _like(parameter: Tensor, x: Tensor) -> Tensor:

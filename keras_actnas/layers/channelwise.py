@@ -9,19 +9,10 @@ from typing import Any
 import keras
 
 from keras_actnas.core.errors import InputError
+from keras_actnas.layers.elementwise import ElementwiseLayer
 
 
-def check_float(layer: keras.Layer, inputs: Any) -> None:
-    """Raises `InputError` unless a layer's inputs are floating-point numbers."""
-    dtype = keras.backend.standardize_dtype(inputs.dtype)
-    if not keras.backend.is_float_dtype(dtype):
-        raise InputError(
-            f"Expected floating-point inputs of {type(layer).__name__} {layer.name!r}. Received: {dtype}; cast them "
-            "first, for example with `keras.ops.cast(x, 'float32')` or a `keras.layers.Rescaling` layer."
-        )
-
-
-class ChannelwiseActivation(keras.Layer):
+class ChannelwiseActivation(ElementwiseLayer):
     """Base of activation layers whose parameters are, by default, one number for each channel.
 
     Args:
@@ -42,7 +33,6 @@ class ChannelwiseActivation(keras.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.supports_masking = True
         self.data_format = keras.config.image_data_format() if data_format is None else data_format
         if self.data_format not in ("channels_last", "channels_first"):
             raise InputError(f"Expected data_format 'channels_last' or 'channels_first'. Received: {data_format!r}.")
@@ -102,10 +92,6 @@ class ChannelwiseActivation(keras.Layer):
                 "along it with `shared_axes`, or check `data_format`."
             )
         return tuple(1 if axis in shared else int(input_shape[axis] or 0) for axis in range(1, rank))
-
-    def compute_output_shape(self, input_shape: Any) -> Any:
-        """Returns the shape of the output: the input's."""
-        return input_shape
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments of the constructor."""

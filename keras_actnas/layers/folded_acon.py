@@ -9,7 +9,7 @@ import keras
 from keras import ops
 
 from keras_actnas.core.errors import InputError
-from keras_actnas.layers.channelwise import ChannelwiseActivation, check_float
+from keras_actnas.layers.channelwise import ChannelwiseActivation
 
 FACTORS = ("slope", "scale", "shift")
 FORMS = ("multiply", "depthwise")
@@ -65,7 +65,7 @@ class FoldedACON(ChannelwiseActivation):
 
     def call(self, inputs: Any) -> Any:
         """Applies the activation."""
-        check_float(self, inputs)
+        self.check_float(inputs)
         own = {name: ops.cast(getattr(self, name), inputs.dtype) for name in self.factors}
         gate = ops.sigmoid(self._affine(inputs, own.get("slope"), None))
         return inputs * self._affine(gate, own.get("scale"), own.get("shift"))

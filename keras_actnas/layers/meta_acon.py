@@ -11,7 +11,7 @@ from keras import ops
 from keras_actnas.core.errors import InputError
 from keras_actnas.layers import acon_functions
 from keras_actnas.layers.acon import normal
-from keras_actnas.layers.channelwise import ChannelwiseActivation, check_float
+from keras_actnas.layers.channelwise import ChannelwiseActivation
 
 GRANULARITIES = ("channel", "layer", "pixel")
 
@@ -108,11 +108,11 @@ class MetaACON(ChannelwiseActivation):
 
     def call(self, inputs: Any, mask: Any = None, training: bool | None = None) -> Any:
         """Applies the activation."""
-        check_float(self, inputs)
+        self.check_float(inputs)
         beta = self.switching_factor(inputs, mask, training)
         function = acon_functions.lean_acon_c if training else acon_functions.acon_c
         p1, p2 = self.tensors()
-        return function(inputs, p1, p2, beta)
+        return function(inputs, p1, p2, ops.cast(beta, p1.dtype))
 
     def switching_factor(self, inputs: Any, mask: Any = None, training: bool | None = None) -> Any:
         """Returns beta for some inputs: a tensor that broadcasts against them, with values in (0, 1)."""

@@ -11,7 +11,7 @@ from keras import ops
 
 from keras_actnas.core.activations import canonical_name
 from keras_actnas.core.errors import InputError
-from keras_actnas.layers.channelwise import check_float
+from keras_actnas.layers.elementwise import ElementwiseLayer
 from keras_actnas.layers.ensembles import chosen, weighted
 from keras_actnas.layers.named import activation_function
 
@@ -27,7 +27,7 @@ def check_alpha(alpha: Any) -> float:
     return value
 
 
-class ProgressiveEnsemble(keras.Layer):
+class ProgressiveEnsemble(ElementwiseLayer):
     """Base of both variants: an activation, ReLU, and the coefficient alpha that says how much of it is ReLU.
 
     Args:
@@ -38,7 +38,6 @@ class ProgressiveEnsemble(keras.Layer):
 
     def __init__(self, activation: str | Callable[[Any], Any] = "swish", alpha: float = 0.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.supports_masking = True
         self.activation = _activation(activation)
         self._start = check_alpha(alpha)
         self._weighted = weighted(self.activation)
@@ -65,10 +64,6 @@ class ProgressiveEnsemble(keras.Layer):
             self._alpha.assign(value)
         else:
             self._start = value
-
-    def compute_output_shape(self, input_shape: Any) -> Any:
-        """Returns the shape of the output: the input's."""
-        return input_shape
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments of the constructor; alpha is the one at the start."""
@@ -107,7 +102,7 @@ class WeightedPEA(ProgressiveEnsemble):
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         """Applies the ensemble."""
-        check_float(self, inputs)
+        self.check_float(inputs)
         function = self._lean_weighted if training else self._weighted
         return function(inputs, ops.cast(ops.copy(self._alpha), inputs.dtype))
 
@@ -148,13 +143,13 @@ class StochasticPEA(ProgressiveEnsemble):
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         """Applies the ensemble; draws if `training`."""
-        check_float(self, inputs)
+        self.check_float(inputs)
         alpha = ops.copy(self._alpha)
         if not training:
             return self._weighted(inputs, ops.cast(alpha, inputs.dtype))
         # In float32 whatever the policy: a half-precision number below 1 would often round to 1.
         drawn = keras.random.uniform(ops.shape(inputs), dtype="float32", seed=self.seed_generator)
-        return self._chosen(inputs, drawn < alpha)
+        return self._chosen(inputs, drawn < ops.cast(alpha, "float32"))
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments of the constructor; alpha is the one at the start."""

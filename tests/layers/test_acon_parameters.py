@@ -71,7 +71,7 @@ def test_regularizers_are_losses():
     )
     squares = [3, 1, 4, 5, 6, 7, 8]  # L2 of four numbers each; L1 is 0.01 of their sum.
     expected = [0.01 * 4 * 2, *(0.5 * 4 * value**2 for value in squares)]
-    assert [float(loss) for loss in model.losses] == pytest.approx(expected)
+    assert [float(keras.ops.convert_to_numpy(loss)) for loss in model.losses] == pytest.approx(expected)
 
 
 def test_constraints_hold_in_training():

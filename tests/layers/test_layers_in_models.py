@@ -10,6 +10,7 @@ from keras_actnas.layers import ACON, StochasticPEA, WeightedPEA
 
 L = keras.layers
 BACKEND = keras.backend.backend()
+
 ARGUMENTS = {"acon": (lambda: ACON(), 3), "pea": (lambda: WeightedPEA("gelu", alpha=0.3), 1)}
 HOSTS = {
     "conv1d": (lambda **options: L.Conv1D(4, 3, **options), (8, 3)),
@@ -69,16 +70,9 @@ def test_activation_arguments_are_trained_saved_and_cloned(argument, tmp_path, n
     np.testing.assert_array_equal(numpy(clone(x)), expected)
 
 
-def fails_in_half_precision(layer, dtype, request):
-    if BACKEND == "tensorflow" and type(layer).__name__ == "MetaACON":
-        reason = "MetaACON multiplies a half-precision beta with float32 parameters, which TensorFlow refuses"
-        request.applymarker(pytest.mark.xfail(strict=True, reason=reason))
-
-
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
-def test_mixed_precision(make_layer, dtype, training, gradients, randomize, numpy, request):
-    fails_in_half_precision(make_layer(), dtype, request)
+def test_mixed_precision(make_layer, dtype, training, gradients, randomize, numpy):
     x, upstream = images(4, 3, 5, 6), images(4, 3, 5, 6, seed=1)
     half, full = make_layer(dtype=f"mixed_{dtype}"), make_layer()
     for layer in (half, full):
@@ -94,8 +88,7 @@ def test_mixed_precision(make_layer, dtype, training, gradients, randomize, nump
 
 
 @pytest.mark.parametrize("dtype", ["mixed_float16", "mixed_bfloat16"])
-def test_sums_of_gradients_beyond_the_range_of_float16(make_acon, dtype, gradients, request):
-    fails_in_half_precision(make_acon(), dtype, request)
+def test_sums_of_gradients_beyond_the_range_of_float16(make_acon, dtype, gradients):
     x = np.full((16, 64, 64, 2), 2, "float32")  # 65536 numbers a channel.
     x[:, ::2] = 1.5
     starts = {"p1_initializer": keras.initializers.Constant(0.5), "p2_initializer": "ones"}
@@ -107,14 +100,11 @@ def test_sums_of_gradients_beyond_the_range_of_float16(make_acon, dtype, gradien
     largest = max(np.abs(value).max() for value in expected)
     assert largest > 66_000
     for one, other in zip(received, expected, strict=True):
-        np.testing.assert_allclose(one, other, rtol=0, atol=0.02 * largest)
+        np.testing.assert_allclose(one, other, rtol=0, atol=0.03 * largest)
 
 
 @pytest.mark.skipif(BACKEND == "jax", reason="JAX computes in float32 unless it was started with x64 enabled")
-def test_float64(make_layer, randomize, request):
-    if BACKEND == "tensorflow" and isinstance(make_layer(), StochasticPEA):
-        reason = "StochasticPEA compares float32 draws with a float64 alpha, which TensorFlow refuses"
-        request.applymarker(pytest.mark.xfail(strict=True, reason=reason))
+def test_float64(make_layer, randomize):
     x = images(3, 2, 4, 4).astype("float64")
     double, single = make_layer(dtype="float64"), make_layer()
     for layer in (double, single):
@@ -160,7 +150,7 @@ def test_meta_acon_gets_the_mask_of_a_model(make_meta, numpy):
     np.testing.assert_allclose(short, long[:, :2], atol=1e-6)
 
 
-@pytest.mark.skipif(BACKEND == "torch", reason="jit_compile on the torch backend needs a C++ compiler at run time")
+@pytest.mark.compiles
 def test_compiled_training(make_every):
     def losses(**options):
         keras.utils.set_random_seed(0)
@@ -172,7 +162,7 @@ def test_compiled_training(make_every):
     np.testing.assert_allclose(losses(jit_compile=True)["loss"], losses(run_eagerly=True)["loss"], rtol=1e-4)
 
 
-@pytest.mark.skipif(BACKEND == "torch", reason="jit_compile on the torch backend needs a C++ compiler at run time")
+@pytest.mark.compiles
 def test_a_compiled_stochastic_ensemble_draws_anew():
     model = keras.Sequential(
         [keras.Input((100,)), StochasticPEA("identity", seed=1, alpha=0.5), L.Dense(1, use_bias=False)]

@@ -65,7 +65,9 @@ def test_granularity_channel(shape, layout, training, gradients, differences, ra
     order = [next(i for i, one in enumerate(layer.trainable_weights) if one is weight) for weight in in_order(layer)]
     expected = differences(statement, arguments, upstream)
     for received, wanted in zip([by_x, *(by_weights[index] for index in order)], expected, strict=True):
-        assert_near(received, wanted)
+        assert_near(
+            received, wanted, share=3e-5
+        )  # Through two normalizations, whose gradients are differences of sums.
 
 
 @pytest.mark.parametrize("training", [True, False])

@@ -51,7 +51,7 @@ def test_a_prelu_has_a_slope_a_channel(rank, layout, shape, slopes):
         keras.config.set_image_data_format(before)
     outputs = layer(-np.ones((2, *shape), "float32"))
     assert tuple(layer.alpha.shape) == slopes
-    np.testing.assert_allclose(np.asarray(outputs), -0.25)
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(outputs), -0.25)
 
 
 def test_prelu_is_no_function():
