@@ -12,7 +12,7 @@ import keras
 
 from keras_actnas import core
 from keras_actnas.callbacks.ramps import Ramp
-from keras_actnas.layers.pea import ProgressiveEnsemble
+from keras_actnas.layers.pea import ProgressiveEnsemble, pea_layers
 
 UNITS = ("epoch", "step")
 
@@ -25,10 +25,12 @@ class PEAScheduler(keras.callbacks.Callback):
     ReLU network is trained. The paper trains 120 epochs with `PEAScheduler(5, 115)` and `PEAScheduler(5, 90)`.
 
     Positions are counted from the beginning of the training run as `fit` numbers its epochs, so a run that is resumed
-    with `initial_epoch` or `keras.callbacks.BackupAndRestore` goes on at the right alpha; alpha is also saved with the
-    model. A step is a batch, whatever the gradient accumulation. Alpha is set before each step; with
-    `steps_per_execution`, before each execution, at the value of its first step. Each epoch's logs get `alpha`, the
-    value at its end. Where layers have schedules of their own, the logs get `alpha_<pattern>` for each of these, too.
+    with `initial_epoch` or `keras.callbacks.BackupAndRestore` goes on at the right alpha, which is also saved with the
+    model; a second `fit` without `initial_epoch` begins again at 0. A step is a batch, whatever the gradient
+    accumulation. Alpha is set before each step; with `steps_per_execution`, before each execution, at the value of its
+    first step. Each epoch's logs get `alpha`, the value at its end. Where layers have schedules of their own, the logs
+    get `alpha_<pattern>` for each of these, too. `EarlyStopping(restore_best_weights=True)` restores alpha as well: put
+    this callback behind it in the list, so that the warning below speaks of what was restored.
 
     Args:
       start: Where the transition begins, in units of `unit`, counted from 0: `5` means after five epochs.
@@ -66,20 +68,24 @@ class PEAScheduler(keras.callbacks.Callback):
             raise core.InputError(f"Expected unit 'epoch' or 'step'. Received: {unit!r}.")
         self.unit = unit
         self.ramp = Ramp(start, end, schedule, power)
-        self.per_layer = {pattern: _changed(self.ramp, pattern, own) for pattern, own in (per_layer or {}).items()}
+        self.per_layer = _per_layer(self.ramp, per_layer or {})
         self._groups: list[tuple[str, Ramp, list[ProgressiveEnsemble]]] = []
         self._alphas: dict[str, float] = {}
         self._epoch = self._done = 0
+        self._before: int | None = None
         self._steps: int | None = None
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Finds the layers."""
         self._groups = self._grouped(pea_layers(self.model))
-        self._steps = self.params.get("steps")
+        self._steps = (self.params or {}).get("steps")
+        self._before = None
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Sets alpha for the first step of an epoch."""
         self._epoch = epoch
+        if self._before is None:
+            self._before = self._steps_before(epoch)
         self._set(0, always=True)
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
@@ -89,15 +95,17 @@ class PEAScheduler(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Sets alpha for the next epoch, so that what is saved now goes on there, and logs it."""
         self._epoch, self._steps = epoch + 1, self._steps or self._done
+        self._before = (self._before or 0) + self._done
         self._set(0, always=True)
         if logs is not None:
             logs.update(self._alphas)
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """Warns unless every alpha is 1."""
-        left = [layer for _, _, layers in self._groups for layer in layers if float(layer.alpha) < 1]
+        alphas = [layer.alpha_value() for _, _, layers in self._groups for layer in layers]
+        left = [alpha for alpha in alphas if alpha < 1]
         if left:
-            lowest = min(float(layer.alpha) for layer in left)
+            lowest = min(left)
             warnings.warn(
                 f"Training ended before alpha reached 1: {len(left)} PEA layers are not pure ReLU yet (lowest alpha "
                 f"{lowest:.3f}). Train on to {self.unit} {self._last():g}, or set an earlier `end` of PEAScheduler.",
@@ -106,8 +114,8 @@ class PEAScheduler(keras.callbacks.Callback):
 
     def _set(self, batch: int, always: bool = False) -> None:
         """Sets every alpha to its value after `batch` batches of the current epoch; unless `always`, if it changes."""
-        self._done = batch
-        position = self._position(batch)
+        self._done = min(batch, self._steps or batch)  # The last of several steps per execution may not be there.
+        position = self._position(self._done)
         alphas = {name: ramp.at(position) for name, ramp, _ in self._groups}
         if alphas == self._alphas and not always:
             return
@@ -122,12 +130,16 @@ class PEAScheduler(keras.callbacks.Callback):
     def _position(self, batch: int) -> float:
         if self.unit == "epoch":
             return self._epoch + (batch / self._steps if self._steps else 0.0)
-        if self._epoch and not self._steps:
+        return (self._before or 0) + batch
+
+    def _steps_before(self, epoch: int) -> int:
+        """Returns how many steps were done before the first epoch of this `fit`."""
+        if epoch and not self._steps and self.unit == "step":
             raise core.InputError(
-                f"Expected a known number of steps per epoch to place epoch {self._epoch} on a schedule with "
-                "unit='step'. Received: data of unknown length; pass `steps_per_epoch` to `fit`, or use unit='epoch'."
+                f"Expected a known number of steps per epoch to place epoch {epoch} on a schedule with unit='step'. "
+                "Received: data of unknown length; pass `steps_per_epoch` to `fit`, or use unit='epoch'."
             )
-        return self._epoch * (self._steps or 0) + batch
+        return epoch * (self._steps or 0)
 
     def _grouped(self, layers: list[ProgressiveEnsemble]) -> list[tuple[str, Ramp, list[ProgressiveEnsemble]]]:
         if not layers:
@@ -156,16 +168,20 @@ class PEAScheduler(keras.callbacks.Callback):
         return max(ramp.end for _, ramp, _ in self._groups)
 
 
-def pea_layers(model: keras.Model) -> list[ProgressiveEnsemble]:
-    """Returns the PEA layers of a model, also those inside of nested models and `activation=` arguments, once each."""
-    found = {id(layer): layer for layer in model._flatten_layers() if isinstance(layer, ProgressiveEnsemble)}
-    return list(found.values())
-
-
-def _changed(ramp: Ramp, pattern: str, own: Mapping[str, Any]) -> Ramp:
+def _per_layer(ramp: Ramp, per_layer: Mapping[str, Mapping[str, Any]]) -> dict[str, Ramp]:
+    """Returns the ramp of each pattern."""
+    if not isinstance(per_layer, Mapping):
+        raise core.InputError(f"Expected per_layer to be a mapping from patterns. Received: {per_layer!r}.")
     known = [field.name for field in dataclasses.fields(Ramp)]
-    if not isinstance(own, Mapping) or not set(own) <= set(known):
-        raise core.InputError(
-            f"Expected per_layer[{pattern!r}] to be a mapping with keys among {', '.join(known)}. Received: {own!r}."
-        )
-    return dataclasses.replace(ramp, **own)
+    ramps = {}
+    for pattern, own in per_layer.items():
+        if not isinstance(own, Mapping) or not set(own) <= set(known):
+            raise core.InputError(
+                f"Expected per_layer[{pattern!r}] to be a mapping with keys among {', '.join(known)}. "
+                f"Received: {own!r}."
+            )
+        try:
+            ramps[pattern] = dataclasses.replace(ramp, **own)
+        except core.InputError as error:
+            raise core.InputError(f"per_layer[{pattern!r}]: {error}") from error
+    return ramps

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from keras_actnas import core
+from keras_actnas.core.checks import is_finite
 
 SHAPES: dict[str, Callable[[float, float], float]] = {
     "linear": lambda progress, power: progress,
@@ -42,15 +43,14 @@ class Ramp:
     def __post_init__(self) -> None:
         for name, low in (("start", 0), ("end", 0), ("power", None)):
             value = getattr(self, name)
-            number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-            if not number or (value < low if low is not None else value <= 0):
+            if not is_finite(value) or (value < low if low is not None else value <= 0):
                 bound = "of 0 or more" if low is not None else "above 0"
                 raise core.InputError(f"Expected {name} to be a number {bound}. Received: {value!r}.")
         if self.end < self.start:
             raise core.InputError(
                 f"Expected end not before start={self.start!r}, where the transition begins. Received: {self.end!r}."
             )
-        if not callable(self.schedule) and self.schedule not in SHAPES:
+        if not callable(self.schedule) and not (isinstance(self.schedule, str) and self.schedule in SHAPES):
             raise core.InputError(
                 f"Expected a schedule of {', '.join(SHAPES)}, or a function of the progress. "
                 f"Received: {self.schedule!r}."
@@ -69,7 +69,10 @@ class Ramp:
 
 
 def _checked(value: Any, progress: float) -> float:
-    number = float(value)
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
     if not 0 <= number <= 1:
         raise core.InputError(
             f"Expected a schedule that returns alpha from 0 to 1. Received: {value!r} at progress {progress:g}."

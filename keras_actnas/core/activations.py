@@ -50,7 +50,7 @@ def canonical_name(name: str) -> str:
     slope = leaky_slope(lowered)
     if slope is not None:
         return "leaky_relu" if slope == LEAKY_RELU_SLOPE else f"leaky_relu({slope:g})"
-    raise InputError(f"Unknown activation {name!r}.{closest(lowered, [*KNOWN, *_ALIASES])}")
+    raise InputError(f"Expected the name of an activation. Received: {name!r}.{closest(lowered, [*KNOWN, *_ALIASES])}")
 
 
 def leaky_slope(name: str) -> float | None:

@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 
+from keras_actnas.core.checks import is_whole
 from keras_actnas.core.errors import InputError
 from keras_actnas.layers.elementwise import ElementwiseLayer
 
@@ -36,7 +38,7 @@ class ChannelwiseActivation(ElementwiseLayer):
         self.data_format = keras.config.image_data_format() if data_format is None else data_format
         if self.data_format not in ("channels_last", "channels_first"):
             raise InputError(f"Expected data_format 'channels_last' or 'channels_first'. Received: {data_format!r}.")
-        self.shared_axes = [shared_axes] if isinstance(shared_axes, int) else shared_axes
+        self.shared_axes = _axes(shared_axes)
         self._names = tuple(parameters)
         for name, (initializer, regularizer, constraint) in parameters.items():
             setattr(self, f"{name}_initializer", _initializer(name, initializer))
@@ -82,7 +84,7 @@ class ChannelwiseActivation(ElementwiseLayer):
             if not shared <= set(range(1, rank)):
                 raise InputError(
                     f"Expected shared_axes of {type(self).__name__} {self.name!r} between 1 and {rank - 1}, for inputs "
-                    f"of shape {tuple(input_shape)}. Received: {list(self.shared_axes)}."
+                    f"of shape {tuple(input_shape)}. Received: {self.shared_axes}."
                 )
         unknown = [axis for axis in range(1, rank) if axis not in shared and input_shape[axis] is None]
         if unknown:
@@ -101,8 +103,16 @@ class ChannelwiseActivation(ElementwiseLayer):
             config[f"{name}_initializer"] = keras.initializers.serialize(initializer)
             config[f"{name}_regularizer"] = keras.regularizers.serialize(getattr(self, f"{name}_regularizer"))
             config[f"{name}_constraint"] = keras.constraints.serialize(getattr(self, f"{name}_constraint"))
-        shared = None if self.shared_axes is None else list(self.shared_axes)
-        return {**config, "shared_axes": shared, "data_format": self.data_format}
+        return {**config, "shared_axes": self.shared_axes, "data_format": self.data_format}
+
+
+def _axes(shared_axes: Any) -> list[int] | None:
+    if shared_axes is None:
+        return None
+    axes = [shared_axes] if np.ndim(shared_axes) == 0 else list(shared_axes)
+    if not all(map(is_whole, axes)):
+        raise InputError(f"Expected shared_axes to be axes, such as [1, 2], or None. Received: {shared_axes!r}.")
+    return [int(axis) for axis in axes]
 
 
 def _initializer(name: str, initializer: Any) -> Any:

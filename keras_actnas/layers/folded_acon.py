@@ -81,9 +81,8 @@ class FoldedACON(ChannelwiseActivation):
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments of the constructor."""
-        config = super().get_config()
-        own = {"name", "trainable", "dtype", "shared_axes", "data_format"}
-        return {name: value for name, value in config.items() if name in own} | {
-            "factors": list(self.factors),
-            "form": self.form,
-        }
+        config = {**super().get_config(), "factors": list(self.factors), "form": self.form}
+        for name in self.factors:  # How they start cannot be chosen.
+            for role in ("initializer", "regularizer", "constraint"):
+                del config[f"{name}_{role}"]
+        return config

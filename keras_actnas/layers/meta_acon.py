@@ -8,6 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_actnas.core.checks import is_whole
 from keras_actnas.core.errors import InputError
 from keras_actnas.layers import acon_functions
 from keras_actnas.layers.acon import normal
@@ -73,9 +74,9 @@ class MetaACON(ChannelwiseActivation):
         super().__init__(parameters, shared_axes, data_format, **kwargs)
         if granularity not in GRANULARITIES:
             raise InputError(f"Expected a granularity of {', '.join(GRANULARITIES)}. Received: {granularity!r}.")
-        if isinstance(reduction, bool) or not isinstance(reduction, int) or reduction < 1:
+        if not is_whole(reduction) or reduction < 1:
             raise InputError(f"Expected a reduction of 1 or more. Received: {reduction!r}.")
-        self.reduction = reduction
+        self.reduction = int(reduction)
         self.granularity = granularity
 
     def build(self, input_shape: Sequence[int | None]) -> None:
@@ -130,17 +131,17 @@ class MetaACON(ChannelwiseActivation):
         return ops.reshape(self.expand_norm(self.expand(hidden), training=training), (-1, *pooled.shape[1:]))
 
     def _mean(self, x: Any, mask: Any) -> Any:
-        """Returns the mean over the positions, of size 1 along their axes, computed in float32 and of x's type."""
+        """Returns the mean over the positions, of size 1 along their axes; of half-precision x computed in float32."""
         if not self._pooled_axes:
             return x
-        values = ops.cast(x, "float32")
+        values = x if keras.backend.standardize_dtype(x.dtype) == "float64" else ops.cast(x, "float32")
         if mask is None:
             return ops.cast(ops.mean(values, axis=self._pooled_axes, keepdims=True), x.dtype)
         if self.data_format == "channels_first":
             mask = ops.expand_dims(mask, 1)
         while len(mask.shape) < len(x.shape):
             mask = ops.expand_dims(mask, -1)
-        weights = ops.broadcast_to(ops.cast(mask, "float32"), ops.shape(x))
+        weights = ops.broadcast_to(ops.cast(mask, values.dtype), ops.shape(x))
         counts = ops.maximum(ops.sum(weights, axis=self._pooled_axes, keepdims=True), 1)
         return ops.cast(ops.sum(values * weights, axis=self._pooled_axes, keepdims=True) / counts, x.dtype)
 

@@ -65,10 +65,16 @@ class ProgressiveEnsemble(ElementwiseLayer):
         else:
             self._start = value
 
+    def alpha_value(self) -> float:
+        """Returns alpha as a number."""
+        return float(ops.convert_to_numpy(self.alpha))
+
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments of the constructor; alpha is the one at the start."""
-        name = self.activation if isinstance(self.activation, str) else keras.activations.serialize(self.activation)
-        return {**super().get_config(), "activation": name, "alpha": self._start}
+        # A function as a dictionary: its bare name might be that of another activation.
+        own = self.activation
+        written = own if isinstance(own, str) else keras.saving.serialize_keras_object(own)
+        return {**super().get_config(), "activation": written, "alpha": self._start}
 
 
 @keras.saving.register_keras_serializable(package="keras_actnas")
@@ -156,13 +162,20 @@ class StochasticPEA(ProgressiveEnsemble):
         return {**super().get_config(), "seed": self.seed}
 
 
+def pea_layers(model: keras.Model) -> list[ProgressiveEnsemble]:
+    """Returns the PEA layers of a model, also those inside of nested models and `activation=` arguments, once each."""
+    found = {id(layer): layer for layer in model._flatten_layers() if isinstance(layer, ProgressiveEnsemble)}
+    return list(found.values())
+
+
 def _activation(activation: Any) -> Any:
     """Returns a canonical name, or a function as it is."""
     if isinstance(activation, str):
         name = canonical_name(activation)
         activation_function(name)  # Refuses an activation with weights.
         return name
-    function = keras.activations.get(activation) if isinstance(activation, dict) else activation
+    is_written = isinstance(activation, dict)
+    function = keras.saving.deserialize_keras_object(activation) if is_written else activation
     if not callable(function) or isinstance(function, keras.Layer):
         raise InputError(f"Expected the name of an activation, or a function of a tensor. Received: {activation!r}.")
     return function

@@ -10,6 +10,7 @@ import keras
 from keras_actnas import core
 from keras_actnas.layers.acon import ACONA, ACONB, ACONC
 from keras_actnas.layers.meta_acon import MetaACON
+from keras_actnas.surgery.activations import is_argument_layer
 from keras_actnas.surgery.copying import Rewrite, copy_model
 from keras_actnas.surgery.replace import with_layer
 from keras_actnas.surgery.sites import placements, select
@@ -47,17 +48,25 @@ def to_acon(
     if variant not in VARIANTS:
         names = ", ".join(known.__name__ for known in VARIANTS)
         raise core.InputError(f"Expected a variant of {names}. Received: {variant!r}.")
-    selected = {id(placement.layer): placement for placement in select(placements(model), sites)}
-    if not selected:
+    placed = placements(model)
+    selected = {id(placement.layer): placement for placement in select(placed, sites)}
+    if not placed:
         raise core.InputError(f"Expected a model with activation sites. Received: {model.name!r}, which has none.")
 
     def instead(layer: Any) -> Any:
         if id(layer) not in selected:
             return None
-        own = _narrowed(arguments, selected[id(layer)].site.shape) if variant is MetaACON else arguments
+        own = {**_layout(layer), **arguments}
+        if variant is MetaACON:
+            own = _narrowed(own, selected[id(layer)].site.shape)
         return with_layer(layer, lambda **standard: variant(**own, **standard))
 
     return copy_model(model, Rewrite(instead=instead))
+
+
+def _layout(layer: Any) -> dict[str, Any]:
+    """Returns the `data_format` of a layer with an `activation=` argument, which is that of its activation, too."""
+    return {"data_format": getattr(layer, "data_format", "channels_last")} if is_argument_layer(layer) else {}
 
 
 def _narrowed(arguments: dict[str, Any], shape: tuple[int | None, ...]) -> dict[str, Any]:

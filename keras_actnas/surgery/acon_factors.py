@@ -27,6 +27,11 @@ class Factors:
     own: dict[str, np.ndarray]
     behind: np.ndarray | None
 
+    def exceed(self, low: float, high: float) -> bool:
+        """Returns whether the input or the output is scaled by a factor whose size is outside of a range."""
+        factors = [np.abs(value) for value in (self.before, self.behind) if value is not None]
+        return any(bool(np.any((value < low) | (value > high))) for value in factors)
+
 
 def distribute(p1: np.ndarray, p2: np.ndarray, beta: np.ndarray, before: bool, behind: bool) -> Factors:
     """Returns the factors of ACON-C, `x (d sigmoid(b x) + p2)` with `d = p1 - p2` and `b = beta d`.

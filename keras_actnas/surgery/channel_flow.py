@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_actnas.surgery.activations import activation_of
+from keras_actnas.surgery.activations import activation_of, calls_as_keras
 from keras_actnas.surgery.channel_scales import channel_axis, is_scalable
 from keras_actnas.surgery.graph import Graph, is_graph_model, producer
 
@@ -75,12 +75,14 @@ class ChannelFlow:
 
     def writer(self, graph: Graph, tensor: Any, axis: int) -> Any | None:
         """Returns the layer whose weights can scale a tensor's channels without anyone else noticing, or None."""
-        call = producer(tensor)
-        layer = call.operation
+        layer = producer(tensor).operation
         alone = len(graph.readers(tensor)) == 1 and id(tensor) not in self._outputs
-        if not alone or not self._can_scale(layer) or channel_axis(layer, len(tensor.shape)) != axis:
-            return None
-        return layer if activation_of(layer) in (None, "identity") and _is_linear(layer) else None
+        linear = getattr(layer, "activation", None) in (None, keras.activations.linear)
+        return layer if alone and linear and self.can_scale(layer, tensor, axis) else None
+
+    def can_scale(self, layer: Any, tensor: Any, axis: int) -> bool:
+        """Returns whether a layer's weights can scale the channels of a tensor that it reads or writes."""
+        return is_scalable(layer) and self.is_called_once(layer) and channel_axis(layer, len(tensor.shape)) == axis
 
     def readers(self, graph: Graph, tensor: Any, axis: int, channels: np.ndarray | None = None) -> list[Reader] | None:
         """Returns the layers that can take up factors of a tensor's channels, or None if there is another reader.
@@ -105,13 +107,16 @@ class ChannelFlow:
     def _behind(self, graph: Graph, call: Any, tensor: Any, axis: int, channels: np.ndarray) -> list[Reader] | None:
         """Returns the layers behind one call that reads the tensor."""
         operation, rank = call.operation, len(tensor.shape)
+        if not calls_as_keras(operation):
+            return None
         if is_scalable(operation):
-            fits = self.is_called_once(operation) and channel_axis(operation, rank) == axis
+            # Batch normalization in training mode would undo any factor.
+            fits = self.can_scale(operation, tensor, axis) and not call.arguments.kwargs.get("training")
             return [Reader(operation, channels)] if fits else None
-        if isinstance(operation, keras.layers.Layer) and activation_of(operation) == "identity":
+        if isinstance(operation, keras.layers.Activation) and activation_of(operation) == "identity":
             return self.readers(graph, call.outputs[0], axis, channels)
         if isinstance(operation, (*_MEANS, *_MAXIMA)) or type(operation).__name__ == "Resize":
-            if getattr(operation, "data_format", _format(axis, rank)) != _format(axis, rank):
+            if not _keeps_channels(operation, axis, rank):
                 return None
             output = call.outputs[0]
             readers = self.readers(graph, output, axis if len(output.shape) == rank else 1, channels)
@@ -119,9 +124,8 @@ class ChannelFlow:
                 return readers
             return [dataclasses.replace(reader, positive=True) for reader in readers]
         if isinstance(operation, keras.layers.Flatten):
-            positions = int(np.prod(tensor.shape[1:])) // len(channels)
-            flat = np.repeat(channels, positions) if axis == 1 and rank > 2 else np.tile(channels, positions)
-            return self.readers(graph, call.outputs[0], 1, flat)
+            flat = _flattened(operation, tensor.shape, axis, channels)
+            return None if flat is None else self.readers(graph, call.outputs[0], 1, flat)
         if type(operation).__name__ == "Concatenate" and operation.axis % rank == axis:
             parts = [
                 channels if part is tensor else np.full(part.shape[axis], -1)
@@ -144,14 +148,24 @@ class ChannelFlow:
             start += size
         return found
 
-    def _can_scale(self, layer: Any) -> bool:
-        return is_scalable(layer) and self.is_called_once(layer)
+
+def _keeps_channels(operation: Any, axis: int, rank: int) -> bool:
+    """Returns whether a pooling, padding, resizing or the like treats every channel by itself, and linearly."""
+    if isinstance(operation, (keras.layers.Cropping1D, keras.layers.UpSampling1D)):
+        return axis == rank - 1  # They work on axis 1, whatever the data format.
+    if getattr(operation, "pad_to_aspect_ratio", False):
+        return False  # Fills with a constant.
+    own = "channels_first" if axis == 1 and rank > 2 else "channels_last"
+    return bool(getattr(operation, "data_format", own) == own)
 
 
-def _is_linear(layer: Any) -> bool:
-    activation = getattr(layer, "activation", None)
-    return activation is None or activation is keras.activations.linear
-
-
-def _format(axis: int, rank: int) -> str:
-    return "channels_first" if axis == 1 and rank > 2 else "channels_last"
+def _flattened(layer: Any, shape: tuple[int | None, ...], axis: int, channels: np.ndarray) -> np.ndarray | None:
+    """Returns the channel of each element behind a Flatten layer, None if their number is not known."""
+    sizes = [size for size in shape[1:] if size is not None]
+    if len(sizes) < len(shape) - 1:
+        return None
+    along = channels.reshape([-1 if number == axis else 1 for number in range(1, len(shape))])
+    elements = np.broadcast_to(along, sizes)
+    if layer.data_format == "channels_first":
+        elements = np.moveaxis(elements, 0, -1)  # That is what Keras flattens.
+    return elements.ravel()

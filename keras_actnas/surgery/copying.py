@@ -58,13 +58,13 @@ def copy_model(model: keras.Model, rewrite: Rewrite) -> keras.Model:
     for old, copied in copier.pairs.values():
         if isinstance(old, keras.Layer) and type(old) is type(copied) and not is_graph_model(old):
             _copy_weights(old, copied)
-    for _, copied in copier.pairs.values():
-        build_activation(copied)
     copier.copy_flags(model, new)
+    for _, copied in copier.pairs.values():
+        _build_activation(copied)
     return new
 
 
-def build_activation(layer: Any) -> None:
+def _build_activation(layer: Any) -> None:
     """Builds a layer that is the `activation=` of another: Keras itself does that when the model is first run."""
     activation = getattr(layer, "activation", None)
     if isinstance(activation, keras.Layer) and not activation.built and layer._inbound_nodes:

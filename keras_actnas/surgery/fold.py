@@ -14,11 +14,14 @@ from keras_actnas.layers.folded_acon import FORMS, FoldedACON
 from keras_actnas.surgery.acon_factors import Factors, distribute
 from keras_actnas.surgery.activations import activation_like, is_argument_layer
 from keras_actnas.surgery.channel_flow import ChannelFlow, Reader
-from keras_actnas.surgery.channel_scales import is_scalable, scale
-from keras_actnas.surgery.copying import Rewrite, build_activation, copy_model
+from keras_actnas.surgery.channel_scales import scale
+from keras_actnas.surgery.copying import Rewrite, copy_model
 from keras_actnas.surgery.graph import Graph
 from keras_actnas.surgery.recreate import recreate
 from keras_actnas.surgery.replace import with_layer
+
+_HALF_RANGE = (1e-2, 1e2)
+"""Factors with which float16 numbers neither overflow nor vanish; where others are needed, a layer is not folded."""
 
 
 def fold_acon(model: keras.Model, form: str = "multiply") -> keras.Model:
@@ -31,7 +34,8 @@ def fold_acon(model: keras.Model, form: str = "multiply") -> keras.Model:
     dropout, flattening, concatenating and splitting. Where the input has another reader, or the output is added to
     something or leaves the model, the factors concerned stay: the site becomes a `layers.FoldedACON` with these.
 
-    The outputs in inference mode are those of `model`, up to rounding. The copy is not meant for training: the steps of
+    The outputs in inference mode are those of `model`, up to rounding; a channel whose beta is below 1e-7 becomes
+    linear, which for inputs in the thousands is no longer the same. The copy is not meant for training: the steps of
     an optimizer depend on the scale of weights. Meta-ACON and layers whose parameters are not one number for each
     channel stay as they are. Quantization for each tensor sees channels of more different ranges than before.
 
@@ -41,7 +45,8 @@ def fold_acon(model: keras.Model, form: str = "multiply") -> keras.Model:
         Ethos-U and applies to images; other sites multiply.
 
     Raises:
-      InputError: The model is not functional, has no such layer, or has one with parameters that are not finite.
+      InputError: The model is not functional, has no such layer, or has one with parameters that are not finite, or
+        without any because it never ran.
 
     >>> layers = [keras.layers.Conv2D(4, 3), ACONA(name="act"), keras.layers.Conv2D(2, 1)]
     >>> fold_acon(keras.Sequential([keras.Input((8, 8, 3)), *layers])).get_layer("act").activation.__name__
@@ -84,9 +89,13 @@ def _folds(flow: ChannelFlow, graph: Graph, layer: Any) -> list[_Fold]:
     """Returns the fold of a layer, none if it holds no ACON that can be folded."""
     argument = is_argument_layer(layer) and isinstance(layer.activation, keras.Layer)
     acon = layer.activation if argument else layer
-    if not isinstance(acon, (ACONA, ACONB, ACONC)):
+    if type(acon) not in (ACONA, ACONB, ACONC):  # A subclass may compute something else.
         return []
-    build_activation(layer)
+    if not acon.built:
+        raise core.InputError(
+            f"Expected ACON layers that have weights. Received: {acon.name!r}, the `activation=` of a layer that has "
+            "not run yet; call the model once."
+        )
     call = graph.calls(layer)[0]
     axis, rank = acon.channel_axis(call.outputs[0].shape), len(call.outputs[0].shape)
     parameters = _parameters(acon, axis, call.outputs[0].shape[axis])
@@ -94,11 +103,13 @@ def _folds(flow: ChannelFlow, graph: Graph, layer: Any) -> list[_Fold]:
         return []
     writer, readers = None, None
     if flow.is_called_once(layer):
-        alone = layer if is_scalable(layer) else None
+        alone = layer if flow.can_scale(layer, call.outputs[0], axis) else None
         writer = alone if argument else flow.writer(graph, call.input_tensors[0], axis)
         readers = flow.readers(graph, call.outputs[0], axis)
     behind = readers is not None
     factors = distribute(*parameters, before=writer is not None, behind=behind)
+    if acon.compute_dtype == "float16" and factors.exceed(*_HALF_RANGE):
+        factors = distribute(*parameters, before=False, behind=False)
     negative = factors.behind is not None and bool(np.any(factors.behind < 0))
     if negative and any(reader.positive for reader in readers or []):
         factors = distribute(*parameters, before=writer is not None, behind=False)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import collections
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 
 from keras_actnas import core
-from keras_actnas.layers.pea import ProgressiveEnsemble, StochasticPEA, WeightedPEA
+from keras_actnas.core.checks import is_whole
+from keras_actnas.layers.pea import ProgressiveEnsemble, StochasticPEA, WeightedPEA, pea_layers
 from keras_actnas.surgery.activations import is_argument_layer
 from keras_actnas.surgery.copying import Rewrite, copy_model
 from keras_actnas.surgery.recreate import recreate
@@ -45,6 +46,8 @@ def to_pea(
     >>> to_pea(model, "gelu").get_layer("fc").activation.activation
     'gelu'
     """
+    if seed is not None and not is_whole(seed):
+        raise core.InputError(f"Expected seed to be a whole number or None. Received: {seed!r}.")
     placed = placements(model)
     relus = [placement for placement in placed if placement.site.activation == "relu"]
     if not relus:
@@ -54,12 +57,12 @@ def to_pea(
             f"Expected a model with ReLUs, which PEA ends as. Received: {model.name!r} with {found}; put ReLUs in with "
             "`replace_activations` first."
         )
-    numbers = {id(placement.layer): number for number, placement in enumerate(select(relus, sites))}
+    order = {id(placement.layer): number for number, placement in enumerate(select(relus, sites))}
 
     def instead(layer: Any) -> Any:
-        if id(layer) not in numbers:
+        if id(layer) not in order:
             return None
-        own = None if seed is None else seed + numbers[id(layer)]
+        own = None if seed is None else int(seed) + order[id(layer)]
 
         def make(**arguments: Any) -> keras.Layer:
             if stochastic:
@@ -89,10 +92,11 @@ def strip_pea(model: keras.Model, force: bool = False) -> keras.Model:
     >>> strip_pea(model).get_layer("act").activation.__name__
     'relu'
     """
-    layers = list(_ensembles(model))
+    layers = pea_layers(model)
     if not layers:
         raise core.InputError(f"Expected a model with PEA layers. Received: {model.name!r}, which has none.")
-    unfinished = {layer.name: float(layer.alpha) for layer in layers if not float(layer.alpha) >= 1}
+    alphas = {layer.name: layer.alpha_value() for layer in layers}
+    unfinished = {name: alpha for name, alpha in alphas.items() if not alpha >= 1}
     if unfinished and not force:
         name, alpha = next(iter(unfinished.items()))
         raise core.InputError(
@@ -110,14 +114,10 @@ def strip_pea(model: keras.Model, force: bool = False) -> keras.Model:
         return None
 
     stripped = copy_model(model, Rewrite(instead=instead))
-    left = next(_ensembles(stripped), None)
-    if left is not None:
+    left = pea_layers(stripped)
+    if left:
         raise core.InputError(
             "Expected PEA layers that the model's graph holds, or `activation=` arguments. "
-            f"Received: {left.name!r} inside of another layer; rebuild that layer with ReLU."
+            f"Received: {left[0].name!r} inside of another layer; rebuild that layer with ReLU."
         )
     return stripped
-
-
-def _ensembles(model: keras.Model) -> Iterator[ProgressiveEnsemble]:
-    return (layer for layer in model._flatten_layers() if isinstance(layer, ProgressiveEnsemble))

@@ -267,6 +267,23 @@ def test_a_dataset_of_unknown_length(make_model, fit, recorder):
     assert_alphas(seen.alphas(), expected)
 
 
+def test_epochs_of_changing_length():
+    """In steps, what was done adds up, whatever length `fit` began with."""
+    layer = WeightedPEA()
+    scheduler = PEAScheduler(0, 10, "step")
+    scheduler.set_model(keras.Sequential([keras.Input((2,)), layer]))
+    scheduler.set_params({"steps": 4})
+    scheduler.on_train_begin()
+    alphas = []
+    for epoch, steps in enumerate((4, 2, 3)):
+        scheduler.on_epoch_begin(epoch)
+        for batch in range(steps):
+            alphas.append(layer.alpha_value())
+            scheduler.on_train_batch_end(batch)
+        scheduler.on_epoch_end(epoch)
+    np.testing.assert_allclose(alphas, np.arange(9) / 10, atol=1e-6)
+
+
 def test_a_generator(make_model, fit, recorder):
     def batches():
         while True:
@@ -303,6 +320,12 @@ def test_a_warning_when_training_ends_early(make_model, fit):
         fit(model, PEAScheduler(0, 6, "step", per_layer={"other": {"end": 48}}), epochs=2)
 
 
+def test_numbers_of_numpy(make_model, fit, recorder):
+    model, seen = make_model(STEPS), recorder()
+    fit(model, PEAScheduler(np.int64(0), np.float32(2)), seen, epochs=2)
+    assert_alphas(seen.alphas(), ramp(positions(2), 0, 2))
+
+
 def test_no_warning_when_it_does_not(make_model, fit):
     fit(make_model(STEPS), PEAScheduler(0, 2), epochs=2)  # Warnings are errors here.
     fit(make_model(STEPS), PEAScheduler(0, 2 * STEPS, "step"), epochs=2)
@@ -324,7 +347,11 @@ def test_arguments_that_are_refused():
         lambda: PEAScheduler(0, 1, per_layer={"a": {"stop": 1}}), r"per_layer\['a'\] .* keys among start.* Received"
     )
     refuses(lambda: PEAScheduler(0, 1, per_layer={"a": 3}), r"Expected per_layer\['a'\] to be a mapping .* Received: 3")
-    refuses(lambda: PEAScheduler(0, 1, per_layer={"a": {"start": 2}}), "Expected end not before start=2")
+    refuses(
+        lambda: PEAScheduler(0, 1, per_layer={"a": {"start": 2}}), r"per_layer\['a'\]: Expected end not before start=2"
+    )
+    refuses(lambda: PEAScheduler(0, 1, per_layer=["a"]), "Expected per_layer to be a mapping .* Received: ")
+    refuses(lambda: PEAScheduler(0, 1, schedule=[]), r"Expected a schedule .* Received: \[\]")
 
 
 def test_models_that_are_refused(make_model, fit):

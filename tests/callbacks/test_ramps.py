@@ -48,7 +48,7 @@ def test_a_jump():
     assert Ramp(0, 0).at(0) == 1
 
 
-@pytest.mark.parametrize("value", [1.5, -0.1, float("nan")])
+@pytest.mark.parametrize("value", [1.5, -0.1, float("nan"), None, "much"])
 def test_a_function_that_leaves_the_range(value):
     with pytest.raises(InputError, match="Expected a schedule that returns alpha from 0 to 1. Received: .* 0.5"):
         Ramp(0, 2, lambda progress: value).at(1)

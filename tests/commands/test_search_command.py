@@ -199,7 +199,7 @@ def test_models_that_cannot_be_searched(refuses, tmp_path, monkeypatch, fast, fl
     ("flags", "message"),
     [
         (("--device=raspberry",), "Expected --device=host, this machine. Received: 'raspberry'"),
-        (("--activations=relu,rleu",), "Unknown activation 'rleu'. Did you mean 'relu'"),
+        (("--activations=relu,rleu",), "Received: 'rleu'. Did you mean 'relu'"),
         (("--activations=",), "at least one activation"),
         (("--activations=relu,softplus",), "that a .tflite can take on"),
         (("--minimize=energy",), "Received: 'energy'. Known: latency, nwot"),

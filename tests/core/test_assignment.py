@@ -75,7 +75,7 @@ def test_unknown_sites_are_named():
 
 
 def test_unknown_activation():
-    with pytest.raises(InputError, match="Unknown activation 'rellu'. Did you mean 'relu'"):
+    with pytest.raises(InputError, match="Received: 'rellu'. Did you mean 'relu'"):
         Assignment({"stem": "rellu"})
 
 

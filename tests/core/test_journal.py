@@ -159,7 +159,7 @@ class TestDamage:
         path = tmp_path / "a"
         write(path, [make(0), make(1)])
         path.write_bytes(path.read_bytes().replace(b'"relu"', b'"rellu"', 1))
-        with pytest.raises(InputError, match="line 1 of .*Unknown activation 'rellu'"):
+        with pytest.raises(InputError, match="line 1 of .*Received: 'rellu'"):
             Journal(path)
 
     def test_a_folder_is_no_journal(self, tmp_path):

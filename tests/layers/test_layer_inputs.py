@@ -17,7 +17,7 @@ def refuses(function, *words):
         function()
     message = str(caught.value)
     assert isinstance(caught.value, ValueError)
-    assert re.search(r"Expected .+\. Received: |Unknown activation 'rleu'\. Did you mean", message, re.DOTALL), message
+    assert re.search(r"Expected .+\. Received: ", message, re.DOTALL), message
     for word in words:
         assert word in message, message
 
@@ -43,6 +43,11 @@ def test_alpha(make_pea, alpha):
 @pytest.mark.parametrize("reduction", [0, -1, True, False, 2.0, "4", None])
 def test_reductions(reduction):
     refuses(lambda: MetaACON(reduction), "reduction", repr(reduction))
+
+
+def test_numbers_of_numpy():
+    assert MetaACON(np.int64(2)).get_config()["reduction"] == 2
+    assert ACONC(shared_axes=np.int64(1)).get_config()["shared_axes"] == [1]
 
 
 def test_a_reduction_above_the_channels():

@@ -202,3 +202,15 @@ def test_a_function_of_the_user_s_own(make_pea, training, gradients, differences
     again = keras.models.load_model(tmp_path / "own.keras")
     assert again.layers[0].activation is bump
     np.testing.assert_array_equal(again.predict(x, verbose=0), model.predict(x, verbose=0))
+
+
+@pytest.mark.parametrize("name", ["leaky_relu", "hard_tanh", "celu", "softsign", "relu6"])
+@pytest.mark.parametrize("make", [WeightedPEA, StochasticPEA])
+def test_functions_of_keras_stay_what_they_are(make, name, tmp_path):
+    """Its bare name in a file might be that of another activation: Keras's leaky ReLU has another slope than ours."""
+    x = np.array([[-4.0, -1.0, 0.5, 9.0]], "float32")
+    model = keras.Sequential([keras.Input((4,)), make(getattr(keras.activations, name))])
+    expected = model.predict(x, verbose=0)
+    model.save(tmp_path / "net.keras")
+    for again in (keras.models.load_model(tmp_path / "net.keras"), keras.models.clone_model(model)):
+        np.testing.assert_array_equal(again.predict(x, verbose=0), expected)

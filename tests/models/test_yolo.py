@@ -117,7 +117,7 @@ def test_every_known_activation_without_weights(golden):
         ({"num_classes": 0}, r"Expected `num_classes` to be an integer of at least 1\. Received: 0"),
         ({"num_classes": 2.5}, r"Expected `num_classes`.*Received: 2\.5"),
         ({"batch_size": 0}, r"Expected `batch_size`.*Received: 0"),
-        ({"activations": "relux"}, r"Unknown activation 'relux'.*Did you mean 'relu"),
+        ({"activations": "relux"}, r"Received: 'relux'.*Did you mean 'relu"),
         ({"activations": 3}, r"Expected an activation's name or a mapping.*Received: 3"),
         (
             {"activations": {"model.99.act": "relu"}},

@@ -38,7 +38,9 @@ def same(model, folded, atol=1e-4):
 
 
 def chain(*layers, shape=(8, 8, 6)):
-    return settle(keras.Sequential([keras.Input(shape), *layers]))
+    model = keras.Sequential([keras.Input(shape), *layers])
+    model(np.zeros((1, *shape), "float32"))  # Gives an `activation=` its weights.
+    return settle(model)
 
 
 def left(model, name="act"):
@@ -221,6 +223,128 @@ def test_a_layer_of_the_user_s_own_is_left_alone():
     same(model, folded)
 
 
+class Doubled(L.GlobalAveragePooling2D):
+    def call(self, inputs):
+        return super().call(inputs) ** 2
+
+
+def quantized(layer):
+    layer.build((None, 6))
+    layer.quantize("int8")
+    return layer
+
+
+def with_lora(layer):
+    layer.build((None, 6))
+    layer.enable_lora(2)
+    layer.lora_kernel_b.assign(np.ones((2, 6)))
+    return layer
+
+
+BARRIERS = {
+    "einsum": lambda: [L.GlobalAveragePooling2D(), L.EinsumDense("bc,cd->bd", 6), L.Dense(3)],
+    "quantized": lambda: [L.GlobalAveragePooling2D(), quantized(L.Dense(6)), L.Dense(3)],
+    "lora": lambda: [L.GlobalAveragePooling2D(), with_lora(L.Dense(6)), L.Dense(3)],
+    "a pooling of the user's own": lambda: [Doubled(), L.Dense(3)],
+    "softmax": lambda: [L.Activation("softmax"), L.Dense(3)],
+    "layer normalization": lambda: [L.LayerNormalization(), L.Dense(3)],
+    "permutation": lambda: [L.Permute((3, 1, 2)), L.Dense(3)],
+    "reshape": lambda: [L.Reshape((-1,)), L.Dense(3)],
+}
+
+
+@pytest.mark.parametrize("variant", [ACONA, ACONC])
+@pytest.mark.parametrize("barrier", BARRIERS)
+def test_factors_do_not_go_through_everything(barrier, variant):
+    model = chain(L.Conv2D(6, 3), variant(name="act"), *BARRIERS[barrier]())
+    folded = fold_acon(model)
+    assert left(folded) == (("slope",) if variant is ACONA else ("scale", "shift"))
+    # An int8 kernel rounds its inputs for each image: the last bits before it make a step behind it.
+    same(model, folded, atol=2e-2 if barrier == "quantized" else 1e-4)
+
+
+def test_batch_normalization_in_training_mode_takes_up_nothing():
+    inputs = keras.Input((8, 8, 6))
+    x = L.BatchNormalization()(ACONC(name="act")(L.Conv2D(6, 3)(inputs)), training=True)
+    model = settle(keras.Model(inputs, L.Conv2D(3, 1)(x)))
+    folded = fold_acon(model)
+    assert left(folded) == ("scale", "shift")
+    same(model, folded)
+
+
+def test_resizing_with_a_border_takes_up_nothing():
+    inputs = keras.Input((8, 6, 6))
+    x = ACONC(name="act")(L.Conv2D(6, 1)(inputs))
+    x = keras.ops.image.resize(x, (12, 12), pad_to_aspect_ratio=True, fill_value=3.0)
+    model = settle(keras.Model(inputs, L.Conv2D(3, 1)(x)))
+    folded = fold_acon(model)
+    assert left(folded) == ("scale", "shift")
+    same(model, folded)
+
+
+def test_subclasses_are_not_taken_for_what_they_extend():
+    class Shifted(ACONC):
+        def call(self, inputs, training=None):
+            return super().call(inputs, training) + 1
+
+    model = chain(L.Conv2D(6, 3), Shifted(name="mine"), L.Conv2D(6, 1), ACONA(name="act"), L.Conv2D(3, 1))
+    folded = fold_acon(model)
+    assert type(folded.get_layer("mine")) is Shifted and left(folded) == ()
+    same(model, folded)
+
+
+def test_an_argument_with_channels_on_another_axis():
+    model = chain(L.Conv2D(4, 3, activation=ACONC(data_format="channels_first"), name="act"), L.Conv2D(3, 1))
+    folded = fold_acon(model)
+    assert left(folded) == ("slope", "scale", "shift")
+    same(model, folded)
+
+
+@pytest.mark.parametrize("order", ["channels_last", "channels_first"])
+def test_flattening_in_both_orders(order):
+    model = chain(L.Conv2D(6, 3), ACONC(name="act"), L.Flatten(data_format=order), L.Dense(3))
+    folded = fold_acon(model)
+    assert left(folded) == ("shift",)
+    same(model, folded)
+
+
+def test_flattening_channels_first():
+    layers = [L.ZeroPadding2D(1, data_format="channels_first"), L.BatchNormalization(axis=1)]
+    layers += [ACONC(name="act", data_format="channels_first"), L.Flatten(data_format="channels_first"), L.Dense(3)]
+    model = chain(*layers, shape=(6, 4, 5))
+    folded = fold_acon(model)
+    assert left(folded) == ("shift",)
+    same(model, folded)
+
+
+def test_cropping_a_sequence_along_its_channels():
+    layers = [L.BatchNormalization(axis=1), ACONC(name="act", data_format="channels_first"), L.Cropping1D(1)]
+    model = chain(*layers, L.BatchNormalization(axis=1), L.Dense(3), shape=(6, 5))
+    folded = fold_acon(model)
+    assert left(folded) == ("scale", "shift")
+    same(model, folded)
+
+
+def test_unknown_image_sizes():
+    layers = [L.Conv2D(6, 3), ACONC(name="act"), L.Conv2D(4, 1), L.GlobalAveragePooling2D(), L.Dense(3)]
+    folded = fold_acon(settle(keras.Sequential([keras.Input((None, None, 3)), *layers])))
+    assert left(folded) == ("shift",)
+
+
+@pytest.mark.parametrize("beta", [0.0, 1e-5, 2000.0])
+@pytest.mark.parametrize("variant", [ACONA, ACONC])
+def test_factors_that_half_precision_cannot_hold_stay_where_they_are(variant, beta):
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        model = chain(L.Conv2D(6, 3), variant(name="act"), L.Conv2D(4, 1))
+    finally:
+        keras.config.set_dtype_policy("float32")
+    model.get_layer("act").beta.assign(np.full((1, 1, 6), beta))
+    folded = fold_acon(model)
+    assert left(folded) == (("slope",) if variant is ACONA else ("slope", "scale", "shift"))
+    same(model, folded, atol=2e-2)
+
+
 def test_channels_first():
     conv = {"data_format": "channels_first"}
     model = keras.Sequential(
@@ -267,3 +391,6 @@ def test_bad_input():
     model.get_layer("act").beta.assign(np.full((1, 1, 6), np.nan))
     with pytest.raises(InputError, match="Expected finite parameters of 'act'. Received: beta"):
         fold_acon(model)
+    fresh = keras.Sequential([keras.Input((8, 8, 3)), L.Conv2D(6, 3, activation=ACONA(name="young"))])
+    with pytest.raises(InputError, match="Received: 'young', .* call the model once"):
+        fold_acon(fresh)

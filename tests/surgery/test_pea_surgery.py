@@ -111,6 +111,11 @@ def test_other_sites_are_no_relus():
         to_pea(small(), sites=["clipped"])
 
 
+def test_seeds_are_whole_numbers():
+    with pytest.raises(InputError, match="Expected seed to be a whole number or None. Received: 'x'"):
+        to_pea(small(), stochastic=True, seed="x")
+
+
 def test_unknown_activations():
     with pytest.raises(InputError, match="Did you mean 'gelu'"):
         to_pea(small(), "gelo")

@@ -306,7 +306,7 @@ def test_prelu_behind_a_dense_layer_has_a_slope_for_each_unit():
         ({"stem": "prelu"}, "Expected an activation without weights.*Received: 'prelu' for 'stem'"),
         ({"stam": "relu"}, "Expected sites of this model, which has 2. Received: 'stam'.*'stem'"),
         ({"head": "relu"}, "Expected sites of this model"),
-        ({"stem": "rely"}, "Unknown activation 'rely'.*'relu'"),
+        ({"stem": "rely"}, "Received: 'rely'.*'relu'"),
         ({"stem": None}, "Expected the name of an activation. Received: None"),
     ],
 )

@@ -91,7 +91,7 @@ def test_names_that_cannot_be_used_are_refused(name_of):
 
 
 def test_an_unknown_activation_is_refused():
-    with pytest.raises(core.InputError, match="Unknown activation"):
+    with pytest.raises(core.InputError, match="Expected the name of an activation"):
         surgery.separate_activations(build(), activation="swoosh")
 
 

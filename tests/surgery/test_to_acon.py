@@ -91,6 +91,25 @@ def test_parameters_of_mobilenet_v2_are_more_than_the_papers():
     assert round(trainable(to_acon(model, MetaACON, sites=depthwise)) / 1e3) == 4118
 
 
+def test_an_argument_has_the_data_format_of_its_layer():
+    conv = keras.layers.Conv2D(4, 1, data_format="channels_first", activation="relu", name="conv")
+    inputs = keras.Input((3, 6, 7))
+    acon = to_acon(keras.Model(inputs, keras.layers.Flatten()(conv(inputs))))
+    assert acon.get_layer("conv").activation.p1.shape == (4, 1, 1)
+
+
+def test_no_sites_chosen():
+    assert to_acon(small(), sites=[]).get_layer("act").activation is keras.activations.relu
+
+
+def test_a_model_whose_activations_have_not_run_yet():
+    """Keras gives an `activation=` its weights when the model first runs."""
+    layers = [keras.layers.Conv2D(4, 3, activation=ACONC(), name="fresh"), keras.layers.Conv2D(4, 3, activation="relu")]
+    model = keras.Sequential([keras.Input((8, 8, 3)), *layers])
+    assert to_acon(model).get_layer("fresh").activation.built
+    assert not model.get_layer("fresh").activation.built
+
+
 def test_bad_input():
     with pytest.raises(InputError, match="Expected a variant of ACONA, .* Received: 'acon_d'"):
         to_acon(small(), "acon_d")
