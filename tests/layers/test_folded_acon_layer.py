@@ -12,7 +12,8 @@ SUBSETS = [(), ("slope",), ("scale",), ("shift",), ("scale", "shift"), ("slope",
 
 def fill(layer, channels):
     """Gives a layer random factors; returns all three, those that it has not at their neutral values."""
-    layer.build((None, 4, 5, channels))
+    if not layer.built:
+        layer.build((None, 4, 5, channels))
     random = np.random.default_rng(0)
     factors = {"slope": np.ones(channels), "scale": np.ones(channels), "shift": np.zeros(channels)}
     for name in layer.factors:
