@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
+import numpy as np
 
 from keras_actnas import core
 from keras_actnas.surgery.graph import check_graph_model, is_graph_model
@@ -138,7 +139,8 @@ def _new_input(tensor: Any, change: ConfigChange | None) -> Any:
 
 def _copy_weights(old: Any, new: Any) -> None:
     for old_weight, new_weight in _pairs(old, new):
-        new_weight.assign(old_weight)
+        # By way of NumPy: the JAX trainer hands arrays over to a step for good, and two models must not share them.
+        new_weight.assign(np.array(keras.ops.convert_to_numpy(old_weight)))
     if isinstance(new, keras.layers.Normalization) and new.built:
         new.finalize_state()  # It computes with values derived from its weights.
 
