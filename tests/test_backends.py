@@ -10,7 +10,13 @@ import keras
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PATHS = ["tests/layers", "tests/callbacks", "tests/surgery/test_fold_acon.py", "tests/surgery/test_pea_surgery.py"]
+PATHS = [
+    "tests/layers",
+    "tests/callbacks",
+    "tests/surgery/test_fold_acon.py",
+    "tests/surgery/test_pea_surgery.py",
+    "tests/test_docstring_examples.py",
+]
 # JAX compiles thousands of small functions here, each of which runs once.
 FAST_TO_COMPILE = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 OTHERS = [name for name in ("tensorflow", "jax", "torch") if name != keras.backend.backend()]
