@@ -24,7 +24,7 @@ SEARCH = [
 ]
 VELA = ["ethos-u-vela>=5.0"]
 BACKENDS = ["jax>=0.7", "torch==2.13.0"]
-TEST = [*SEARCH, *BACKENDS, "mypy>=1.17", "pytest>=8.3", "ruff>=0.14"]
+TEST = [*SEARCH, *VELA, *BACKENDS, "mypy>=1.17", "pytest>=8.3", "ruff>=0.14"]
 
 setup(
     name="keras-actnas",

@@ -11,9 +11,6 @@ The difference is the largest one between the outputs before and after folding, 
 from __future__ import annotations
 
 import argparse
-import contextlib
-import csv
-import io
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +21,7 @@ import numpy as np
 from keras_actnas.export import to_tflite
 from keras_actnas.layers import ACONA, ACONC
 from keras_actnas.models import YOLO
+from keras_actnas.search import estimate_ethos_u
 from keras_actnas.surgery import fold_acon, to_acon
 from keras_actnas.tflite_bench import TFLiteRunner, measure
 
@@ -69,18 +67,6 @@ def largest_difference(one: keras.Model, other: keras.Model, image: np.ndarray) 
     return max(float(np.abs(np.asarray(a) - np.asarray(b)).max() / np.abs(np.asarray(a)).max()) for a, b in pairs)
 
 
-def vela_milliseconds(path: Path, accelerator: str) -> float:
-    """Returns Vela's estimate of the time of one inference."""
-    from ethosu.vela import vela
-
-    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
-        vela.main([str(path), "--accelerator-config", accelerator, "--output-dir", folder])
-        (summary,) = Path(folder).glob("*_summary_*.csv")
-        with summary.open(encoding="utf-8") as lines:
-            (row,) = csv.DictReader(lines)
-    return float(row["inference_time"]) * 1e3
-
-
 def main() -> None:
     """Prints the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -113,7 +99,7 @@ def main() -> None:
                 line += f"{'-':>18}"
             if options.vela:
                 to_tflite(model, path, "int8", image)
-                milliseconds = vela_milliseconds(path, options.vela)
+                milliseconds = estimate_ethos_u(path, options.vela).milliseconds
                 vela_reference = vela_reference or milliseconds
                 line += f"{milliseconds:10.3f}{milliseconds / vela_reference:8.4f}"
             else:

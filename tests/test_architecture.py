@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "surgery": {"core", "layers"},
     "export": {"core", "surgery"},
     "tflite_bench": {"core"},
-    "search": {"core", "layers", "surgery", "export", "tflite_bench"},
+    "search": {"core", "layers", "models", "surgery", "export", "tflite_bench"},
     "report": {"core"},
     "commands": {"core", "layers", "models", "surgery", "export", "tflite_bench", "search", "report", "commands"},
 }

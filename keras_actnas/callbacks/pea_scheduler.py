@@ -8,16 +8,13 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import keras
-
 from keras_actnas import core
 from keras_actnas.callbacks.ramps import Ramp
+from keras_actnas.callbacks.schedule import ScheduleCallback
 from keras_actnas.layers.pea import ProgressiveEnsemble, pea_layers
 
-UNITS = ("epoch", "step")
 
-
-class PEAScheduler(keras.callbacks.Callback):
+class PEAScheduler(ScheduleCallback):
     """Raises alpha of every `WeightedPEA` and `StochasticPEA` layer of a model from 0 to 1 during `fit`.
 
     From Utasi, "PEA" (2023), section 3: alpha is 0 in the initial phase, up to `start`; rises in the transition phase,
@@ -63,42 +60,24 @@ class PEAScheduler(keras.callbacks.Callback):
         power: float = 2.0,
         per_layer: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
-        super().__init__()
-        if unit not in UNITS:
-            raise core.InputError(f"Expected unit 'epoch' or 'step'. Received: {unit!r}.")
-        self.unit = unit
+        super().__init__(unit)
         self.ramp = Ramp(start, end, schedule, power)
         self.per_layer = _per_layer(self.ramp, per_layer or {})
         self._groups: list[tuple[str, Ramp, list[ProgressiveEnsemble]]] = []
-        self._alphas: dict[str, float] = {}
-        self._epoch = self._done = 0
-        self._before: int | None = None
-        self._steps: int | None = None
 
-    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+    def find(self) -> None:
         """Finds the layers."""
         self._groups = self._grouped(pea_layers(self.model))
-        self._steps = (self.params or {}).get("steps")
-        self._before = None
 
-    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Sets alpha for the first step of an epoch."""
-        self._epoch = epoch
-        if self._before is None:
-            self._before = self._steps_before(epoch)
-        self._set(0, always=True)
+    def values_at(self, position: float) -> dict[str, float]:
+        """Returns alpha of each group of layers at a position."""
+        return {name: ramp.at(position) for name, ramp, _ in self._groups}
 
-    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Sets alpha for the step after this one."""
-        self._set(batch + 1)
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Sets alpha for the next epoch, so that what is saved now goes on there, and logs it."""
-        self._epoch, self._steps = epoch + 1, self._steps or self._done
-        self._before = (self._before or 0) + self._done
-        self._set(0, always=True)
-        if logs is not None:
-            logs.update(self._alphas)
+    def assign(self, values: dict[str, float]) -> None:
+        """Sets alpha of every layer."""
+        for name, _, layers in self._groups:
+            for layer in layers:
+                layer.alpha = values[name]
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """Warns unless every alpha is 1."""
@@ -111,35 +90,6 @@ class PEAScheduler(keras.callbacks.Callback):
                 f"{lowest:.3f}). Train on to {self.unit} {self._last():g}, or set an earlier `end` of PEAScheduler.",
                 stacklevel=2,
             )
-
-    def _set(self, batch: int, always: bool = False) -> None:
-        """Sets every alpha to its value after `batch` batches of the current epoch; unless `always`, if it changes."""
-        self._done = min(batch, self._steps or batch)  # The last of several steps per execution may not be there.
-        position = self._position(self._done)
-        alphas = {name: ramp.at(position) for name, ramp, _ in self._groups}
-        if alphas == self._alphas and not always:
-            return
-        self._alphas = alphas
-        if hasattr(self.model, "jax_state_sync"):
-            # The JAX trainer keeps the weights itself during an epoch, and would overwrite what is set here.
-            self.model.jax_state_sync()
-        for name, _, layers in self._groups:
-            for layer in layers:
-                layer.alpha = alphas[name]
-
-    def _position(self, batch: int) -> float:
-        if self.unit == "epoch":
-            return self._epoch + (batch / self._steps if self._steps else 0.0)
-        return (self._before or 0) + batch
-
-    def _steps_before(self, epoch: int) -> int:
-        """Returns how many steps were done before the first epoch of this `fit`."""
-        if epoch and not self._steps and self.unit == "step":
-            raise core.InputError(
-                f"Expected a known number of steps per epoch to place epoch {epoch} on a schedule with unit='step'. "
-                "Received: data of unknown length; pass `steps_per_epoch` to `fit`, or use unit='epoch'."
-            )
-        return epoch * (self._steps or 0)
 
     def _grouped(self, layers: list[ProgressiveEnsemble]) -> list[tuple[str, Ramp, list[ProgressiveEnsemble]]]:
         if not layers:

@@ -14,12 +14,14 @@ PRELU_START = 0.25
 """Slope that a new PReLU starts with, as in the paper (He et al. 2015); Keras's own default, 0, is a ReLU."""
 
 
-def activation_layer(activation: str, rank: int = 4, **kwargs: Any) -> keras.Layer:
+def activation_layer(activation: str, rank: int = 4, data_format: str | None = None, **kwargs: Any) -> keras.Layer:
     """Returns a layer of Keras's own that applies an activation.
 
     Args:
       activation: Name or alias.
       rank: Number of dimensions of the input, with the batch. A PReLU shares its slopes over all but the channels.
+      data_format: Where these are: `"channels_last"` or `"channels_first"`; None for
+        `keras.config.image_data_format()`.
       **kwargs: Arguments of every Keras layer: `name`, `dtype`, `trainable`.
 
     >>> activation_layer("leaky_relu", name="act").negative_slope
@@ -30,7 +32,7 @@ def activation_layer(activation: str, rank: int = 4, **kwargs: Any) -> keras.Lay
     if slope is not None:
         return keras.layers.LeakyReLU(slope, **kwargs)
     if activation == "prelu":
-        first = 1 if keras.config.image_data_format() == "channels_last" else 2
+        first = 1 if (data_format or keras.config.image_data_format()) == "channels_last" else 2
         shared = list(range(first, rank - 1 if first == 1 else rank))
         start = keras.initializers.Constant(PRELU_START)
         return keras.layers.PReLU(alpha_initializer=start, shared_axes=shared or None, **kwargs)

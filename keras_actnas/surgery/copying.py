@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +18,22 @@ LayerChange = Callable[[Any], Any]
 """Takes a layer of the original and returns a new layer, or None for "nothing to do"."""
 
 
+class Section:
+    """Several layers that stand in for one: they become layers of the copy, not a model inside of it.
+
+    Args:
+      function: Takes the symbolic input of the layer that is replaced and returns its output, by way of the new layers.
+        It is called as often as the layer was, and has to apply the same layers each time.
+    """
+
+    def __init__(self, function: Callable[[Any], Any]) -> None:
+        self._function = function
+
+    def __call__(self, inputs: Any, **_: Any) -> Any:
+        """Applies the layers."""
+        return self._function(inputs)
+
+
 def _nothing(_: Any) -> None:
     return None
 
@@ -26,8 +43,8 @@ class Rewrite:
     """What is different in a copy.
 
     Attributes:
-      instead: The layer that stands in for a layer of the original; None for a faithful copy. Layers inside of nested
-        models are asked for, too; nested models themselves are not.
+      instead: The layer, or `Section` of layers, that stands in for a layer of the original; None for a faithful copy.
+        Layers inside of nested models are asked for, too; nested models themselves are not.
       after: A layer that is applied to every output of a layer.
       config: Change of the configuration from which faithful copies are made.
       inputs: Change of the configuration (`batch_shape`, `dtype`, ...) of the model's inputs.
@@ -44,6 +61,7 @@ def copy_model(model: keras.Model, rewrite: Rewrite) -> keras.Model:
 
     The original is left as it is and shares nothing with the copy. The copy is a plain `keras.Model` or
     `keras.Sequential`, not compiled. A layer that takes the place of one of another class starts with its own weights.
+    A Sequential model that gets a `Section` becomes a functional one.
 
     Raises:
       InputError: The model is not functional, or has a layer that cannot be recreated from its configuration.
@@ -104,7 +122,10 @@ class _Copier:
             for layer in map(self.operation, old.layers):
                 follower = self.followers.get(id(layer))
                 layers += [layer] if follower is None else [layer, follower]
-            return keras.Sequential(layers, name=old.name)
+            if not any(isinstance(layer, Section) for layer in layers):
+                return keras.Sequential(layers, name=old.name)
+            output = functools.reduce(lambda tensor, layer: layer(tensor), layers)
+            return keras.Model(layers[0], output, name=old.name)
         # A second model over the same layers, because `clone_model` compiles the copy of a model that is compiled.
         view = keras.Model(old.input, old.output, name=old.name)
         new_inputs = keras.tree.map_structure(lambda tensor: _new_input(tensor, inputs), old.input)
@@ -119,6 +140,8 @@ class _Copier:
 
     def copy_flags(self, old: Any, new: Any) -> None:
         """Gives `new` the trainable flags of `old`: outside in, because setting a model's flag sets its layers'."""
+        if isinstance(new, Section):
+            return
         if new.trainable != old.trainable:
             new.trainable = old.trainable
         if is_graph_model(old):

@@ -1,10 +1,23 @@
 """What the tests of the layers share: a layer of each kind, and gradients on every backend and by differences."""
 
+import inspect
+
 import keras
 import numpy as np
 import pytest
 
-from keras_actnas.layers import ACONA, ACONB, ACONC, MetaACON, StochasticPEA, WeightedPEA
+from keras_actnas.layers import (
+    ACONA,
+    ACONB,
+    ACONC,
+    ExponentialKernel,
+    LayerScale,
+    MetaACON,
+    PartialActivation,
+    StochasticPEA,
+    WeightedPEA,
+)
+from keras_actnas.layers.channelwise import ChannelwiseActivation
 
 KINDS = {
     "acon_a": (ACONA, {}),
@@ -15,6 +28,9 @@ KINDS = {
     "meta_pixel": (MetaACON, {"granularity": "pixel"}),
     "weighted_pea": (WeightedPEA, {"alpha": 0.3}),
     "stochastic_pea": (StochasticPEA, {"alpha": 0.3, "seed": 1}),
+    "exponential": (ExponentialKernel, {"threshold": 0.5}),
+    "partial": (PartialActivation, {"activation": "silu", "linear_fraction": 0.5}),
+    "layer_scale": (LayerScale, {"initial": 0.5}),
 }
 
 
@@ -29,7 +45,7 @@ def make_layer(request):
     return _maker(request.param)
 
 
-@pytest.fixture(params=[kind for kind in KINDS if "pea" not in kind])
+@pytest.fixture(params=[name for name, (kind, _) in KINDS.items() if issubclass(kind, ChannelwiseActivation)])
 def make_acon(request):
     return _maker(request.param)
 
@@ -120,11 +136,12 @@ def _by_jax(layer, x, upstream, training):
     import jax
 
     state = [weight.value for weight in layer.non_trainable_variables]
+    options = {"training": training} if "training" in inspect.signature(layer.call).parameters else {}
 
     @jax.jit  # Compiled as a whole: operation by operation takes a minute longer over all tests.
     def compute(x, weights, upstream):
         def function(x, weights):
-            return layer.stateless_call(weights, state, x, training=training)[0]
+            return layer.stateless_call(weights, state, x, **options)[0]
 
         output, backward = jax.vjp(function, x, weights)
         return output, *backward(upstream.astype(output.dtype))

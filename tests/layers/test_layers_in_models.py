@@ -78,7 +78,7 @@ def test_mixed_precision(make_layer, dtype, training, gradients, randomize, nump
     for layer in (half, full):
         layer.build(x.shape)
         randomize(layer)
-    assert {weight.dtype for weight in half.weights if "seed" not in weight.name} == {"float32"}
+    assert {weight.dtype for weight in half.weights if "seed" not in weight.name} <= {"float32"}
     assert keras.backend.standardize_dtype(half(x, training=False).dtype) == dtype
     assert half.compute_output_spec(keras.KerasTensor(x.shape, dtype)).dtype == dtype
     received, expected = (gradients(layer, x, upstream, training) for layer in (half, full))
