@@ -3,15 +3,16 @@
   python examples/search_ran_e.py --epochs 10
 
 1. A small super-network of AFRBs is trained with the loss of equation (3), which pulls every alpha towards 1.
-2. `ran_e.decide` reads the alphas: the blocks that became linear are collapsed. Heaviest blocks are collapsed and kernels
-   enlarged as in the paper's two fine-tuning stages.
-3. Every choice for every block is measured on this machine, one at a time, and an integer linear program chooses the
-   network that keeps most of what alpha says is needed in --budget of the latency.
+2. `ran_e.decide` reads the alphas: the blocks that became linear are collapsed. Heaviest blocks are collapsed and
+   kernels enlarged as in the paper's two fine-tuning stages.
+3. Every choice for every block is measured on this machine (or with --npu estimated for an NPU), one at a time. An
+   integer linear program chooses the network that keeps most of what alpha says is needed, at a latency that is
+   --budget of the way from the least that any choice is predicted to have to that of the inverted bottlenecks.
 4. The networks are trained anew, as in the paper, without AFRBs and with hard-swish, the all-bottleneck network and the
    all-convolution one beside them. The network that `collapse_afrb` makes of the trained super-network is trained on.
 
-Into the folder --out come results.json, with all that was measured, and costs.jsonl; both are written as the run goes
-on, and what costs.jsonl has is not measured again.
+Into the folder --out come results.json, with all that was measured, and costs-<device>.jsonl; both are written as the
+run goes on, and what the second has is not measured again.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import argparse
 import dataclasses
 import functools
 import json
+import math
 import sys
 import warnings
 from collections.abc import Sequence
@@ -34,18 +36,27 @@ from keras_actnas.callbacks import AFRBScheduler
 from keras_actnas.core import InputError
 from keras_actnas.core.files import write_atomically
 from keras_actnas.models import RANE, Block, RANESuperNet
-from keras_actnas.search import HostLatency, choose_blocks, count_macs, measure_costs, ran_e
+from keras_actnas.search import (
+    BlockChoice,
+    EthosULatency,
+    HostLatency,
+    choose_blocks,
+    count_macs,
+    measure_costs,
+    ran_e,
+)
+from keras_actnas.search.ran_e_costs import CostOf
 from keras_actnas.surgery import collapse_afrb
 
 BATCH = 128
 LEARNING_RATE = 0.003
 BLOCKS = (
-    Block("b1", 12, expansion=4),
-    Block("b2", 12, expansion=4),
-    Block("b3", 24, expansion=4, strides=2),
-    Block("b4", 24, expansion=4),
-    Block("b5", 32, expansion=4),
-    Block("b6", 32, expansion=4, variant=3),
+    Block("b1", 12, expansion=6),
+    Block("b2", 12, expansion=6),
+    Block("b3", 24, expansion=6, strides=2),
+    Block("b4", 24, expansion=6),
+    Block("b5", 32, expansion=6),
+    Block("b6", 32, expansion=6, variant=3),
 )
 FRAME = {
     "input_shape": (28, 28, 1),
@@ -103,12 +114,10 @@ def stages(supernet: keras.Model, linear: tuple[float, float], count: int) -> di
     }
 
 
-def choose(networks: dict[str, tuple[Block, ...]], budget: float, runs: int, path: Path) -> tuple[Any, HostLatency]:
+def choose(reference: tuple[Block, ...], latency: CostOf, budget: float, path: Path) -> BlockChoice:
     """Measures every option of every block and returns what the integer linear program chooses within the budget."""
-    reference = networks["all inverted bottlenecks"]
-    latency = HostLatency(build(reference), runs)
     table = measure_costs(reference, latency, build, (3, 5), path)
-    return choose_blocks(table, budget * table.base.value), latency
+    return choose_blocks(table, table.least + budget * (table.base.value - table.least))
 
 
 def in_short(blocks: Sequence[Block]) -> str:
@@ -136,10 +145,11 @@ def main() -> None:
     parser.add_argument("--images", type=int, help="training images (default: all)")
     parser.add_argument("--epochs", type=int, default=10, help="of each training (default: %(default)s)")
     parser.add_argument("--seeds", type=int, default=1, help="retrainings of each network (default: %(default)s)")
-    parser.add_argument("--linearity", type=float, default=0.03, help="lambda of equation (3) (default: %(default)s)")
+    parser.add_argument("--linearity", type=float, default=0.1, help="lambda of equation (3) (default: %(default)s)")
     parser.add_argument("--linear", type=float, nargs=2, default=(0.8, 1.3), help="alphas that count as linear")
     parser.add_argument("--heaviest", type=int, default=1, help="blocks to collapse, and kernels to enlarge, by hand")
-    parser.add_argument("--budget", type=float, default=0.8, help="share of the latency (default: %(default)s)")
+    parser.add_argument("--budget", type=float, default=0.5, help="see above (default: %(default)s)")
+    parser.add_argument("--npu", help="an NPU that Vela knows, such as ethos-u55-128, in place of this machine")
     parser.add_argument("--runs", type=int, default=200, help="timed runs of each network (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=Path("ran_e"), help="default: %(default)s")
     options = parser.parse_args()
@@ -164,11 +174,16 @@ def story(options: argparse.Namespace) -> None:
     print(f"Super-network: test accuracy {history['val_accuracy'][-1]:.2%}. Alpha of each block:")
     print("  " + ", ".join(f"{block.name} {history[f'alpha_{block.name}'][-1]:.2f}" for block in BLOCKS))
     networks = stages(supernet, tuple(options.linear), options.heaviest)
-    choice, latency = choose(networks, options.budget, options.runs, options.out / "costs.jsonl")
-    networks[f"chosen for {options.budget:.0%} of the latency"] = choice.blocks
-    print(f"The integer linear program predicts {choice.predicted.value:.3f} ms for its choice ({choice.status}).")
+    bottlenecks = networks["all inverted bottlenecks"]
+    latency: CostOf = HostLatency(build(bottlenecks), options.runs)
+    if options.npu:
+        latency = EthosULatency(data.train_images[:100], accelerator=options.npu)
+    choice = choose(bottlenecks, latency, options.budget, options.out / f"costs-{options.npu or 'host'}.jsonl")
+    networks["chosen for the device"] = choice.blocks
+    print(f"The integer linear program predicts {choice.predicted.value:.4f} ms for its choice ({choice.status}).")
 
-    print(f"\n{'network':34}{'blocks':9}{'parameters':>11}{'MACs':>12}{'latency, ms':>18}{'test accuracy':>21}")
+    title = f"{options.npu or 'latency'}, ms"
+    print(f"\n{'network':38}{'blocks':8}{'parameters':>11}{'MACs':>12}{title:>20}{'test accuracy':>21}")
     for title, blocks in networks.items():
         accuracies = []
         for seed in range(options.seeds):
@@ -189,7 +204,7 @@ def story(options: argparse.Namespace) -> None:
     print(line(title, in_short(networks["A: as the search decided"]), measured) + f" ({before:.2%} before)")
 
 
-def facts(model: keras.Model, latency: HostLatency) -> dict[str, Any]:
+def facts(model: keras.Model, latency: CostOf) -> dict[str, Any]:
     """Returns what is measured of a network besides its accuracy."""
     count, time = count_macs(model), latency(model)
     return {"parameters": count.parameters, "macs": count.macs, "ms": time.value, "ms_error": time.standard_error}
@@ -199,9 +214,11 @@ def line(title: str, blocks: str, measured: dict[str, Any]) -> str:
     """Returns a row of the table; with several seeds, the accuracy's standard error."""
     accuracies = np.array(measured["accuracies"])
     error = f" +- {accuracies.std(ddof=1) / len(accuracies) ** 0.5:.2%}" if len(accuracies) > 1 else ""
-    time = f"{measured['ms']:.3f} +- {measured['ms_error']:.3f}"
-    head = f"{title:34} {blocks:9}" if len(title) < 34 else f"{title} {blocks} "
-    return f"{head}{measured['parameters']:10,}{measured['macs']:12,}{time:>18}{f'{accuracies.mean():.2%}{error}':>21}"
+    time = f"{measured['ms']:.4f}"
+    if math.isfinite(measured["ms_error"]):  # An estimate has no error that is known.
+        time += f" +- {measured['ms_error']:.4f}"
+    accuracy = f"{accuracies.mean():.2%}{error}"
+    return f"{title:38}{blocks:8}{measured['parameters']:11,}{measured['macs']:12,}{time:>20}{accuracy:>21}"
 
 
 if __name__ == "__main__":

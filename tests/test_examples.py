@@ -50,6 +50,20 @@ def test_an_unknown_activation(tmp_path):
     assert done.stderr.splitlines()[-1].startswith("error: Expected --activations of relu, silu, acon_c")
 
 
+@pytest.mark.slow
+@NEEDS_DATA
+def test_the_ran_e_story(tmp_path):
+    small = ("--data", DATA, "--images", 512, "--epochs", 1, "--runs", 5, "--out", tmp_path)
+    done = run("search_ran_e.py", *small, "--linear", 0.2, 1.3)
+    assert done.returncode == 0, done.stderr[-2000:]
+    networks = json.loads((tmp_path / "results.json").read_text())["networks"]
+    convolutions, collapsed = networks["all convolutions"], networks["super-network, collapsed, trained on"]
+    assert all(block["collapsed"] for block in convolutions["blocks"])
+    assert collapsed["macs"] == networks["A: as the search decided"]["macs"]
+    assert all(title in done.stdout for title in networks)
+    assert (tmp_path / "costs-host.jsonl").read_text().count("\n") > 6
+
+
 def test_plots_of_activations(tmp_path):
     done = run("plot_activations.py", "--out", tmp_path)
     assert done.returncode == 0, done.stderr[-2000:]

@@ -126,12 +126,12 @@ def RANI(size: str, drop_path: float | None = None, **options: Any) -> keras.Mod
     >>> RANI("tiny", input_shape=(32, 32, 3)).count_params()
     20760131
     """
-    if name not in RANI_NETWORKS:
+    if size not in RANI_NETWORKS:
         raise InputError(
-            f"Expected the name of a RAN-i network. Received: {name!r}.{closest(str(name), RANI_NETWORKS)}"
+            f"Expected the size of a RAN-i network. Received: {size!r}.{closest(str(size), RANI_NETWORKS)}"
         )
-    widths, depths, usual = RANI_NETWORKS[name]
-    options = {"name": f"ran-i-{name}", **options}
+    widths, depths, usual = RANI_NETWORKS[size]
+    options = {"name": f"ran-i-{size}", **options}
     return ConvNeXt(widths, depths, drop_path=usual if drop_path is None else drop_path, **options)
 
 

@@ -43,9 +43,9 @@ def choose_blocks(
 ) -> BlockChoice:
     """Returns the network that keeps most of what alpha says is needed, at a cost of at most `budget`.
 
-    The paper leaves it to future work to let the hardware decide (Bhardwaj et al. 2022, sections 2.4 and 2.5.4). Here an
-    integer linear program chooses one option for each block. To collapse a block loses (alpha - 1)^2, its share of the
-    search's loss (equation (3)): little where training itself made the block linear. A larger kernel wins back
+    The paper leaves it to future work to let the hardware decide (Bhardwaj et al. 2022, sections 2.4 and 2.5.4). Here
+    an integer linear program chooses one option for each block. To collapse a block loses (alpha - 1)^2, its share of
+    the search's loss (equation (3)): little where training itself made the block linear. A larger kernel wins back
     `kernel_gain` of the same number for each step of 2 (3x3 to 5x5 to 7x7): it goes to blocks that need to be
     non-linear, where it is cheap. How much a kernel is worth against a collapse is an assumption, not a measurement.
 
@@ -65,11 +65,10 @@ def choose_blocks(
         raise InputError(f"Expected numbers, and a kernel_gain of 0 or more. Received: {budget!r}, {kernel_gain!r}.")
     usable = np.isfinite(table.delta)
     delta = np.where(usable, table.delta, 0.0)
-    least = table.base.value + float(np.where(usable, table.delta, np.inf).min(axis=1).sum())
-    if budget < least:
+    if budget < table.least:
         raise InputError(
-            f"Expected a budget that some choice is predicted to keep: {least:.6g} is the least, {table.base.value:.6g} "
-            f"what the network costs as it is. Received: {budget:.6g}."
+            f"Expected a budget that some choice is predicted to keep: {table.least:.6g} is the least, "
+            f"{table.base.value:.6g} what the network costs as it is. Received: {budget:.6g}."
         )
     lost = evidence_lost(table, kernel_gain)
     program = ChoiceProgram(usable, lost, solver)

@@ -53,6 +53,11 @@ class CostTable:
     delta: np.ndarray
     standard_error: np.ndarray
 
+    @property
+    def least(self) -> float:
+        """The least cost that any choice is predicted to have."""
+        return self.base.value + float(np.nanmin(self.delta, axis=1).sum())
+
 
 def measure_costs(
     blocks: Sequence[Block],

@@ -126,7 +126,7 @@ def scale(
     networks that fit the one with the highest NN-Mass is the one to train. Everything is counted, nothing is built.
 
     At equal cost NN-Mass grows with the depth: `depths` decides how deep the best network is, and how thin. It is a
-    good guide only while networks are wide enough (corollary 1); the paper's own have depth multipliers of 1.65 and 2.3.
+    good guide only while networks are wide enough (corollary 1); the paper's have depth multipliers of 1.65 and 2.3.
     So the answer holds one network for each depth, the widest that fits, and shows what a bound on depth costs.
 
     Args:
@@ -186,9 +186,11 @@ def _nearby(base: ConvNeXtConfig, widths: Range, depths: Range, budget: _Budget)
     """Returns, for each depth in the range, the widest network within a budget and the narrowest beyond it."""
     steps, found = _steps(base.widths, widths), []
     for depth in _steps(base.depths, depths):
-        first = bisect.bisect_right(
-            steps, 1.0, key=lambda width, depth=depth: budget.used(_scaled(base, width, depth))
-        )
+
+        def used(width: float, depth: float = depth) -> float:
+            return budget.used(_scaled(base, width, depth))
+
+        first = bisect.bisect_right(steps, 1.0, key=used)
         found += [_scaled(base, width, depth) for width in steps[max(first - 1, 0) : first + 1]]
     return found
 
@@ -226,7 +228,8 @@ def _budgets(macs: Any, params: Any) -> tuple[list[_Budget], bool]:
     """Returns the budgets, and whether they were given as sequences."""
     given = [bounds for bounds in (macs, params) if bounds is not None]
     several = any(np.ndim(bounds) for bounds in given)
-    if not given or any(np.ndim(bounds) != int(several) for bounds in given) or len({*map(np.size, given)}) != 1:
+    sizes = {np.size(bounds) for bounds in given}
+    if any(np.ndim(bounds) != int(several) for bounds in given) or len(sizes) != 1 or 0 in sizes:
         raise InputError(
             "Expected `macs`, `params` or both: two numbers, or two sequences of one length. "
             f"Received: macs={macs!r}, params={params!r}."

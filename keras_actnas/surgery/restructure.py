@@ -100,8 +100,8 @@ def _places(flow: ChannelFlow, graph: Graph) -> Iterator[_Place]:
         if not (flow.is_called_once(act) and _mixes_channels(before) and _mixes_channels(behind, pixels=True)):
             raise core.InputError(
                 "Expected each PartialActivation right between a convolution or dense layer, which it alone reads, and "
-                "a 1x1 convolution or dense layer, which alone reads it; none of them called twice, grouped, or with an "
-                f"activation of its own. Received: {act.name!r} behind "
+                "a 1x1 convolution or dense layer, which alone reads it; none of them called twice, grouped, or with "
+                f"an activation of its own. Received: {act.name!r} behind "
                 f"{producer(call.input_tensors[0]).operation.name!r} and read by "
                 f"{', '.join(repr(reader.operation.name) for reader in graph.readers(call.outputs[0])) or 'none'}."
             )

@@ -40,9 +40,10 @@ class Lambdas(keras.callbacks.Callback):
         self.done = self.total = 0
 
     def on_train_batch_end(self, batch, logs=None):
-        total, steps = logs["loss"] * (batch + 1), batch + 1 - self.done
+        done = min(batch + 1, self.params["steps"] or batch + 1)
+        total, steps = logs["loss"] * done, done - self.done
         self.rows[-1] += [(total - self.total) / steps / (START - 1) ** 2] * steps
-        self.total, self.done = total, batch + 1
+        self.total, self.done = total, done
 
     def read(self):
         return np.array(self.rows)
@@ -152,6 +153,15 @@ def test_several_steps_an_execution(unit, end):
     seen = Lambdas()
     fit(still(steps_per_execution=3), AFRBScheduler(1, 0, end, unit), seen, epochs=2)
     assert_lambdas(seen, np.repeat(ramp(positions(2), 0, 2)[:, ::3], 3, axis=1))  # Of the first of each three.
+
+
+@pytest.mark.skipif(BACKEND == "torch", reason="the torch backend has no steps_per_execution")
+@pytest.mark.parametrize(("unit", "end"), [("epoch", 4), ("step", 20)])
+def test_executions_that_do_not_divide_the_epoch(unit, end):
+    """The last one of an epoch has less steps, which count as what they are."""
+    seen = Lambdas()
+    fit(still(steps_per_execution=3), AFRBScheduler(1, 0, end, unit), seen, epochs=2, steps=5)
+    assert_lambdas(seen, ramp(positions(2, steps=5), 0, 4)[:, [0, 0, 0, 3, 3]])
 
 
 @pytest.mark.compiles

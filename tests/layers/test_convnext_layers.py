@@ -15,7 +15,8 @@ def images(*shape):
 
 @pytest.mark.parametrize("layout", ["channels_last", "channels_first"])
 @pytest.mark.parametrize(
-    ("channels", "fraction", "curved"), [(10, 0.4, 6), (8, 0.5, 4), (5, 0.5, 3), (384, 0.4, 230), (7, 0.0, 7), (2, 0.9, 1)]
+    ("channels", "fraction", "curved"),
+    [(10, 0.4, 6), (8, 0.5, 4), (5, 0.5, 3), (384, 0.4, 230), (7, 0.0, 7), (2, 0.9, 1)],
 )
 def test_the_first_channels_have_the_activation(channels, fraction, curved, layout, numpy):
     x = images(2, 3, 4, channels)
