@@ -64,6 +64,7 @@ FRAME = {
     "stem_filters": 8,
     "top_filters": 64,
     "top_kernel_size": 3,
+    "momentum": 0.9,
     "classifier_activation": None,
 }
 """All but the blocks: at a stem of stride 2 the blocks see 14x14, then 7x7."""

@@ -49,6 +49,7 @@ class AFRB(keras.Layer):
       alpha_initializer: Initializer of alpha; None for 0.25.
       kernel_initializer: Initializer of all kernels.
       kernel_regularizer: Regularizer of all kernels.
+      momentum: Momentum of all batch normalizations. In short trainings 0.99 leaves their statistics behind; take 0.9.
       data_format: `"channels_last"` or `"channels_first"`; None for `keras.config.image_data_format()`.
       **kwargs: Arguments of every Keras layer: `name`, `dtype`, `trainable`.
 
@@ -71,6 +72,7 @@ class AFRB(keras.Layer):
         alpha_initializer: Any = None,
         kernel_initializer: Any = "glorot_uniform",
         kernel_regularizer: Any = None,
+        momentum: float = 0.99,
         data_format: str | None = None,
         **kwargs: Any,
     ) -> None:
@@ -95,6 +97,7 @@ class AFRB(keras.Layer):
         self.alpha_initializer = keras.initializers.get(start)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
+        self.momentum = momentum
         self.data_format = keras.config.image_data_format() if data_format is None else data_format
         if self.data_format not in ("channels_last", "channels_first"):
             raise InputError(f"Expected data_format 'channels_last' or 'channels_first'. Received: {data_format!r}.")
@@ -128,7 +131,7 @@ class AFRB(keras.Layer):
             regularizer=self._distance_from_linear,
             autocast=False,  # Its gradient is a sum over a batch of images, too large for a half-precision sum.
         )
-        trained = (self.kernel_initializer, self.kernel_regularizer)
+        trained = (self.kernel_initializer, self.kernel_regularizer, self.momentum)
         self.parts = [
             AFRBPart(part, self.kernel_size, self.data_format, *trained, name=f"part_{number}", dtype=self.dtype_policy)
             for number, part in enumerate(self.geometry.parts, 1)
@@ -171,6 +174,7 @@ class AFRB(keras.Layer):
             "alpha_initializer": keras.initializers.serialize(self.alpha_initializer),
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
             "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
+            "momentum": self.momentum,
             "data_format": self.data_format,
         }
 

@@ -37,6 +37,7 @@ class AFRBPart(keras.Layer):
       data_format: `"channels_last"` or `"channels_first"`.
       kernel_initializer: Initializer of all kernels.
       kernel_regularizer: Regularizer of all kernels.
+      momentum: Momentum of all batch normalizations.
       **kwargs: `name` and `dtype`.
     """
 
@@ -47,6 +48,7 @@ class AFRBPart(keras.Layer):
         data_format: str,
         kernel_initializer: Any,
         kernel_regularizer: Any,
+        momentum: float,
         **kwargs: Any,
     ) -> None:
         super().__init__(autocast=False, **kwargs)  # Alpha stays in full precision.
@@ -63,7 +65,7 @@ class AFRBPart(keras.Layer):
             return keras.layers.Conv2D(filters, 1, use_bias=False, name=name, **trained, **own)
 
         def norm(name: str) -> keras.Layer:
-            return keras.layers.BatchNormalization(axis=self._axis, name=name, dtype=self.dtype_policy)
+            return keras.layers.BatchNormalization(self._axis, momentum, name=name, dtype=self.dtype_policy)
 
         self.norm = norm("norm")
         self.expand, self.expand_norm = pointwise(part.hidden, "expand"), norm("expand_norm")

@@ -35,6 +35,7 @@ class RestructuredBlock:
       activation: Name of the activation.
       name: Beginning of the layers' names.
       data_format: As for `AFRB`.
+      momentum: As for `AFRB`.
       **kwargs: Arguments of every layer: `dtype`, `trainable`.
 
     Raises:
@@ -59,10 +60,11 @@ class RestructuredBlock:
         *,
         name: str,
         data_format: str | None = None,
+        momentum: float = 0.99,
         **kwargs: Any,
     ) -> None:
         self.data_format = keras.config.image_data_format() if data_format is None else data_format
-        self.activation, self.kernel_size, self._kwargs = activation, kernel_size, kwargs
+        self.activation, self.kernel_size, self.momentum, self._kwargs = activation, kernel_size, momentum, kwargs
         self.geometry = geometry(channels, filters, strides, expansion, variant, name)
         make = self._convolution if collapsed else self._bottleneck
         # Not `<name>_1`: so Keras calls the second of two blocks without a name.
@@ -103,7 +105,7 @@ class RestructuredBlock:
 
     def _norm(self, name: str) -> keras.Layer:
         axis = -1 if self.data_format == "channels_last" else 1
-        return keras.layers.BatchNormalization(axis=axis, name=name, **self._kwargs)
+        return keras.layers.BatchNormalization(axis, self.momentum, name=name, **self._kwargs)
 
     def _act(self, name: str) -> keras.Layer:
         return activation_layer(self.activation, data_format=self.data_format, name=name, **self._kwargs)

@@ -25,6 +25,7 @@ def RANESuperNet(  # noqa: N802 (the network's name)
     stem_strides: int = 2,
     top_filters: int = TOP_FILTERS,
     top_kernel_size: int = TOP_KERNEL,
+    momentum: float = 0.99,
     batch_size: int | None = None,
     classifier_activation: str | None = "softmax",
 ) -> keras.Model:
@@ -45,6 +46,7 @@ def RANESuperNet(  # noqa: N802 (the network's name)
       top_filters: Channels of the top: 1x1 convolution, depthwise convolution, average, classifier.
       top_kernel_size: Size of the top's depthwise convolution. It is padded (`"same"`): so counted the networks have
         the multiply-accumulates that the paper prints.
+      momentum: Momentum of all batch normalizations, as for `AFRB`.
       batch_size: A fixed batch size, or None. TFLite conversion wants 1.
       classifier_activation: Activation of the classifier; None for logits.
 
@@ -59,9 +61,9 @@ def RANESuperNet(  # noqa: N802 (the network's name)
 
     def apply(block: Block, x: Any) -> Any:
         shape = (block.filters, block.kernel_size, block.strides, block.expansion, block.variant)
-        return AFRB(*shape, linearity=linearity, name=block.name)(x)
+        return AFRB(*shape, linearity=linearity, momentum=momentum, name=block.name)(x)
 
-    stem, top = (stem_filters, stem_strides), (top_filters, top_kernel_size, activation)
+    stem, top = (stem_filters, stem_strides), (top_filters, top_kernel_size, activation, momentum)
     classifier = (num_classes, classifier_activation)
     return _network("ran_e_supernet", blocks, apply, input_shape, batch_size, stem, top, classifier)
 
@@ -75,6 +77,7 @@ def RANE(  # noqa: N802 (the network's name)
     stem_strides: int = 2,
     top_filters: int = TOP_FILTERS,
     top_kernel_size: int = TOP_KERNEL,
+    momentum: float = 0.99,
     batch_size: int | None = None,
     classifier_activation: str | None = "softmax",
 ) -> keras.Model:
@@ -93,6 +96,7 @@ def RANE(  # noqa: N802 (the network's name)
       stem_strides: Stride of the stem.
       top_filters: Channels of the top.
       top_kernel_size: Size of the top's depthwise convolution.
+      momentum: Momentum of all batch normalizations.
       batch_size: A fixed batch size, or None.
       classifier_activation: Activation of the classifier; None for logits.
 
@@ -105,10 +109,10 @@ def RANE(  # noqa: N802 (the network's name)
 
     def apply(block: Block, x: Any) -> Any:
         shape = (block.filters, block.kernel_size, block.strides, block.expansion, block.variant, block.collapsed)
-        return RestructuredBlock(x.shape[_channel_axis()], *shape, activation, name=block.name)(x)
+        return RestructuredBlock(x.shape[_channel_axis()], *shape, activation, momentum=momentum, name=block.name)(x)
 
     name = f"ran_e_{blocks}" if isinstance(blocks, str) else "ran_e"
-    stem, top = (stem_filters, stem_strides), (top_filters, top_kernel_size, activation)
+    stem, top = (stem_filters, stem_strides), (top_filters, top_kernel_size, activation, momentum)
     return _network(name, blocks, apply, input_shape, batch_size, stem, top, (num_classes, classifier_activation))
 
 
@@ -123,7 +127,7 @@ def _network(
     input_shape: Sequence[int],
     batch_size: int | None,
     stem: tuple[int, int],
-    top: tuple[int, int, str],
+    top: tuple[int, int, str, float],
     classifier: tuple[int, str | None],
 ) -> keras.Model:
     """Returns blocks between the stem and the top of appendix A, table 6."""
@@ -133,13 +137,13 @@ def _network(
     for block in named_blocks(blocks):
         x = apply(block, x)
 
-    filters, kernel_size, activation = top
+    filters, kernel_size, activation, momentum = top
     axis = _channel_axis()
     x = keras.layers.Conv2D(filters, 1, use_bias=False, name="top_conv")(x)
-    x = keras.layers.BatchNormalization(axis, name="top_conv_norm")(x)
+    x = keras.layers.BatchNormalization(axis, momentum, name="top_conv_norm")(x)
     x = activation_layer(activation, name="top_conv_act")(x)
     x = keras.layers.DepthwiseConv2D(kernel_size, padding="same", use_bias=False, name="top_depthwise")(x)
-    x = keras.layers.BatchNormalization(axis, name="top_depthwise_norm")(x)
+    x = keras.layers.BatchNormalization(axis, momentum, name="top_depthwise_norm")(x)
     x = activation_layer(activation, name="top_depthwise_act")(x)
     x = keras.layers.GlobalAveragePooling2D(name="top_pool")(x)
     num_classes, classifier_activation = classifier

@@ -155,6 +155,7 @@ def _restructured(block: AFRB, collapsed: bool, activation: str) -> Restructured
         activation,
         name=block.name,
         data_format=block.data_format,
+        momentum=block.momentum,
         dtype=block.dtype_policy,
         trainable=block.trainable,
     )

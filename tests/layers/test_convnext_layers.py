@@ -6,7 +6,7 @@ import pytest
 
 from keras_actnas.core import InputError
 from keras_actnas.core.curves import curve
-from keras_actnas.layers import LayerScale, PartialActivation
+from keras_actnas.layers import ExponentialKernel, LayerScale, PartialActivation
 
 
 def images(*shape):
@@ -47,6 +47,11 @@ def test_layer_scale_is_as_precise_in_float16_as_its_result(numpy):
     # As a float16 number, 1e-6 would be 0.95e-6.
     output = numpy(LayerScale(1e-6, dtype="mixed_float16")(np.full((1, 1), 1000, "float32")))
     np.testing.assert_allclose(output, 1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize("kind", [ExponentialKernel, LayerScale, PartialActivation])
+def test_registered_names(kind):
+    assert keras.saving.get_registered_name(kind) == f"keras_actnas>{kind.__name__}"
 
 
 @pytest.mark.parametrize(

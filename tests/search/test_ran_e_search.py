@@ -72,6 +72,17 @@ def test_decisions_build_the_network_that_collapsing_gives(supernet):
     np.testing.assert_allclose(made(x), collapsed(x), atol=1e-6)
 
 
+def test_the_momentum_of_batch_normalization_is_kept():
+    def momenta(model):
+        return {layer.momentum for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)}
+
+    supernet = RANESuperNet(SMALL, **FRAME, momentum=0.9)
+    parts = [part for layer in supernet.layers for part in getattr(layer, "parts", ())]
+    norms = ("norm", "expand_norm", "depthwise_norm", "project_norm")
+    assert {getattr(part, name).momentum for part in parts for name in norms} == momenta(supernet) == {0.9}
+    assert momenta(collapse_afrb(supernet, blocks=[])) == momenta(build(SMALL, momentum=0.9)) == {0.9}
+
+
 def test_an_untrained_network_decides_nothing():
     with pytest.raises(InputError, match="alphas were trained"):
         ran_e.decide(RANESuperNet(SMALL, **FRAME))
