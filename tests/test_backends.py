@@ -15,7 +15,14 @@ PATHS = [
     "tests/callbacks",
     "tests/surgery/test_fold_acon.py",
     "tests/surgery/test_pea_surgery.py",
+    "tests/surgery/test_restructure_linear.py",
     "tests/test_docstring_examples.py",
+]
+# Blocks of many layers, of which JAX compiles every part anew: minutes.
+SLOW_PATHS = [
+    "tests/layers/test_afrb.py",
+    "tests/surgery/test_collapse_afrb.py",
+    "tests/surgery/test_compose_convolutions.py",
 ]
 # JAX compiles thousands of small functions here, each of which runs once.
 FAST_TO_COMPILE = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
@@ -24,10 +31,20 @@ OTHERS = [name for name in ("tensorflow", "jax", "torch") if name != keras.backe
 
 @pytest.mark.parametrize("backend", OTHERS)
 def test_another_backend(backend):
+    run(backend, *PATHS, *(f"--ignore={path}" for path in SLOW_PATHS))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", OTHERS)
+def test_blocks_on_another_backend(backend):
+    run(backend, *SLOW_PATHS)
+
+
+def run(backend, *arguments):
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed")
     result = subprocess.run(
-        [sys.executable, "-m", "pytest", *PATHS, "-q", "-p", "no:cacheprovider"],
+        [sys.executable, "-m", "pytest", *arguments, "-q", "-p", "no:cacheprovider"],
         cwd=ROOT,
         env={**os.environ, "KERAS_BACKEND": backend, "XLA_FLAGS": FAST_TO_COMPILE},
         capture_output=True,

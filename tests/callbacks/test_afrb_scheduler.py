@@ -201,6 +201,16 @@ def test_one_scheduler_for_two_runs():
         assert_lambdas(seen, ramp(positions(2, steps), 0, 2))
 
 
+def test_one_scheduler_for_two_models():
+    """The second has another lambda, though the scheduler's own does not change."""
+    scheduler, model = AFRBScheduler(0.5), still()
+    for lambda_before in (0.0, 7.0):
+        model.get_layer("block").linearity.assign(lambda_before)
+        seen = Lambdas()
+        fit(model, scheduler, seen, epochs=1)
+        assert_lambdas(seen, np.full((1, STEPS), 0.5))
+
+
 def test_a_checkpoint_resumed(tmp_path):
     checkpoint = keras.callbacks.ModelCheckpoint(tmp_path / "at_{epoch}.keras")
     seen, again = Lambdas(), Lambdas()

@@ -214,6 +214,19 @@ def test_training_moves_the_statistics_and_inference_does_not(numpy):
     assert len(before) == 16
 
 
+@pytest.mark.parametrize("momentum", [0.99, 0.25])
+def test_the_momentum_of_all_statistics(momentum, numpy):
+    layer, x = make("two parts", momentum=momentum)
+    before = statistics(layer, numpy)
+    layer(x, training=True)
+    seen = layer.parts[0].norm  # Its inputs are the images.
+    np.testing.assert_allclose(
+        numpy(seen.moving_mean), momentum * before[0][0][0] + (1 - momentum) * x.mean(axis=(0, 1, 2)), atol=1e-6
+    )
+    assert {norm.momentum for part in layer.parts for norm in norms(part)} == {momentum}
+    assert AFRB(4).momentum == 0.99
+
+
 def test_at_alpha_0_it_is_an_inverted_bottleneck_without_the_first_activation(numpy, assert_near):
     layer, x = make("narrowing, odd sizes")
     layer.alpha.assign(0)
@@ -332,6 +345,7 @@ OPTIONS = {
     "alpha_initializer": keras.initializers.Constant(0.5),
     "kernel_initializer": keras.initializers.HeNormal(seed=3),
     "kernel_regularizer": keras.regularizers.L2(0.01),
+    "momentum": 0.75,
     "data_format": "channels_last",
     "name": "block",
     "dtype": "mixed_bfloat16",
@@ -544,7 +558,7 @@ def test_float64(numpy):
 def test_compiled_training():
     def losses(**options):
         keras.utils.set_random_seed(0)
-        model = network(AFRB(4, 3, 2, linearity=0.1, name="a"), AFRB(4, expansion=2, name="b"))
+        model = network(AFRB(4, 3, 2, expansion=2, linearity=0.1))
         model.compile("sgd", "mse", **options)
         history = model.fit(images(6, 9, 8, 4), images(6, 2), batch_size=2, shuffle=False, verbose=0).history
         return [*history["loss"], *(block.alpha_value() for block in afrb_layers(model))]
@@ -609,10 +623,7 @@ def pulled(alpha, *steps):
     return alpha
 
 
-@pytest.mark.parametrize(
-    "options",
-    [{"run_eagerly": True}, {"jit_compile": False}, pytest.param({"jit_compile": True}, marks=pytest.mark.compiles)],
-)
+@pytest.mark.parametrize("options", [{"run_eagerly": True, "jit_compile": False}, {"jit_compile": JIT}])
 def test_the_loss_pulls_alpha_and_lambda_can_change(options):
     """The compiled step reads lambda anew."""
     block = AFRB(4, linearity=0.5)

@@ -151,6 +151,15 @@ def test_arguments_of_every_layer(collapsed):
     assert model.trainable_weights == []
 
 
+@pytest.mark.parametrize("collapsed", [True, False])
+def test_momentum(collapsed):
+    def momenta(**options):
+        model = applied(4, 4, collapsed=collapsed, variant=3, **options)
+        return {layer.momentum for layer in model.layers if isinstance(layer, L.BatchNormalization)}
+
+    assert (momenta(), momenta(momentum=0.5)) == ({0.99}, {0.5})
+
+
 def test_called_again_it_applies_the_same_layers():
     inputs = keras.Input((9, 8, 4))
     block = RestructuredBlock(4, 4, collapsed=True, name="b")

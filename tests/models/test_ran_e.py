@@ -204,6 +204,7 @@ def test_arguments():
         "top_kernel_size": 3,
         "batch_size": 2,
         "classifier_activation": None,
+        "momentum": 0.5,
     }
     for model in (RANE(SMALL, "silu", **options), RANESuperNet(SMALL, activation="silu", **options)):
         assert (model.input_shape, model.output_shape) == ((2, 20, 18, 1), (2, 7))
@@ -213,6 +214,8 @@ def test_arguments():
         assert model.get_layer("top_conv_act").activation is keras.activations.silu
         assert model.get_layer("classifier").activation is keras.activations.linear
         assert model.get_layer("classifier").units == 7
+        norms = [layer for layer in model._flatten_layers() if isinstance(layer, L.BatchNormalization)]
+        assert len(norms) > 15 and {layer.momentum for layer in norms} == {0.5}
 
 
 def test_blocks_become_what_they_say():

@@ -41,14 +41,14 @@ def images(shape, count=2, seed=0):
     return np.random.default_rng(seed).normal(size=(count, *shape)).astype("float32")
 
 
-def settle(model, seed=0, **alphas):
-    """Gives a model random weights and BatchNorm values; alpha as named, else 1."""
+def settle(model, seed=0, shift=1.0, **alphas):
+    """Gives a model random weights and BatchNorm values, with means up to `shift`; alpha as named, else 1."""
     random = np.random.default_rng(seed)
     for weight in model.weights:
         if weight.name in ("gamma", "moving_variance"):
             weight.assign(random.uniform(0.5, 1.5, weight.shape))
         elif weight.name in ("beta", "moving_mean", "bias"):
-            weight.assign(random.uniform(-1, 1, weight.shape))
+            weight.assign(random.uniform(-shift, shift, weight.shape))
         elif weight.name == "kernel":
             window = np.prod(weight.shape[:2]) if len(weight.shape) == 4 else 1
             fan_in = window * (1 if len(weight.shape) == 4 and weight.shape[3] == 1 else weight.shape[-2])
@@ -280,7 +280,9 @@ SIZES = {"input_shape": (27, 26, 3), "num_classes": 5, "stem_filters": 4, "top_f
 
 
 def test_a_super_network_of_linear_blocks():
-    model = settle(RANESuperNet(STAGES, activation="relu", classifier_activation=None, **SIZES))
+    model = settle(RANESuperNet(STAGES, activation="relu", classifier_activation=None, **SIZES), shift=0.05)
+    one, other = numpy(model(images(model.input_shape[1:])))
+    assert np.abs(one - other).max() > 0.05 * np.ptp([one, other]), "the outputs do not depend on the image"
     assert difference(model, collapse_afrb(model)) < 1e-5
 
 
@@ -375,6 +377,13 @@ def test_dtype_policies(policy, share):
     one, other = (numpy(keras.ops.cast(net(x), "float32")) for net in (model, collapsed))
     np.testing.assert_allclose(one, other, rtol=0, atol=share * np.ptp(one))
     assert rounding_error(afrb_layers(model)[0]) == 0
+
+
+@ignore_rounding
+def test_momentum():
+    model = settle(of_blocks((9, 8, 4), AFRB(4, momentum=0.5, name="a"), AFRB(4, momentum=0.9, name="b")), b=0.0)
+    norms = [layer for layer in collapse_afrb(model).layers if isinstance(layer, L.BatchNormalization)]
+    assert [(layer.name[0], layer.momentum) for layer in norms] == [("a", 0.5)] + 3 * [("b", 0.9)]
 
 
 def test_a_global_policy_is_not_taken_over():
