@@ -30,13 +30,14 @@ class Measurement:
       metric: "latency", "nwot", ...
       unit: Unit of the samples.
       assignment: What was measured.
-      samples: Raw values, in the order of measuring.
+      samples: Raw values, in the order of measuring; none when the measurement failed.
       reference_samples: Raw values of the reference network under the same conditions, one for each sample.
       purpose: Why it was made: "design" (to fit a table) or "verify" (to check a proposal).
       model: Hash of the network that all assignments of the journal are made from.
       conditions: What else tells one measurement from another: seed, threads, runtime, ...
       device: Description of the machine.
       time: When it was made, UTC, ISO 8601.
+      failure: Why the device cannot run the network; empty when it can.
     """
 
     metric: str
@@ -51,6 +52,7 @@ class Measurement:
     time: str = dataclasses.field(
         default_factory=lambda: datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="milliseconds")
     )
+    failure: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Returns the measurement as values that JSON can hold."""
@@ -104,17 +106,17 @@ class Journal:
                 ) from error
             self.measurements.append(measurement)
 
-    def append(self, measurement: Measurement) -> None:
-        """Adds a measurement and waits until the disk has it.
+    def append(self, *measurements: Measurement) -> None:
+        """Adds measurements that were made together, in one piece, and waits until the disk has them.
 
         Raises:
           InputError: The file cannot be written, or another process writes it.
         """
-        line = (json.dumps(measurement.to_json(), separators=(",", ":")) + "\n").encode()
+        content = "".join(json.dumps(one.to_json(), separators=(",", ":")) + "\n" for one in measurements).encode()
         try:
             file = self._file or self._open()
-            written = file.write(line)
-            if written != len(line):
+            written = file.write(content)
+            if written != len(content):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             os.fsync(file.fileno())
         except OSError as error:
@@ -125,8 +127,8 @@ class Journal:
                 f"Expected a journal that can be written. Received: {self.path} ({error.strerror}). "
                 f"The {len(self)} measurements in it are safe."
             ) from error
-        self._size += len(line)
-        self.measurements.append(measurement)
+        self._size += len(content)
+        self.measurements.extend(measurements)
 
     def _open(self) -> io.FileIO:
         file = self.path.open("ab", buffering=0)
@@ -179,5 +181,5 @@ class Journal:
         return len(self.measurements)
 
     def select(self, metric: str, purpose: str | None = None) -> list[Measurement]:
-        """Returns the measurements of one metric, in the order they were made."""
-        return [m for m in self.measurements if m.metric == metric and purpose in (None, m.purpose)]
+        """Returns the measurements of one metric that did not fail, in the order they were made."""
+        return [m for m in self.measurements if m.metric == metric and purpose in (None, m.purpose) and not m.failure]

@@ -1,0 +1,188 @@
+"""What every device is: something that measures candidates of a network."""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar, Protocol
+
+from keras_actnas.core.assignment import Assignment
+from keras_actnas.core.errors import InputError
+from keras_actnas.core.sites import Site
+
+LATENCY = "latency"
+
+TRIES = 3
+"""How often a candidate is measured until nothing disturbs it."""
+
+
+class Network(Protocol):
+    """A converted network from which the file of any assignment is made, such as `export.TFLiteNetwork`.
+
+    Attributes:
+      reference: The assignment that the file itself has.
+      sites: The sites in the order of execution, with the shapes of their outputs.
+    """
+
+    reference: Assignment
+    sites: list[Site]
+
+    def edit(self, assignment: Mapping[str, str]) -> bytes:
+        """Returns the file of an assignment; raises `InputError` for one that the format cannot hold."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Reading:
+    """What a device says of one candidate.
+
+    Attributes:
+      samples: Metric -> raw values in the order of measuring, in the unit of the metric; one value for a metric that
+        is computed. Besides the device's `metrics`, whose values make tables, others may be here.
+      reference_samples: Metric -> raw values of the reference network, one for each sample: sample i was taken right
+        beside the candidate's sample i.
+      conditions: What else is worth knowing: operators of the network, the state of the board, ...
+      failure: Why the device cannot run the candidate; empty when it can. There are no samples then.
+    """
+
+    samples: Mapping[str, Sequence[float]] = dataclasses.field(default_factory=dict)
+    reference_samples: Mapping[str, Sequence[float]] = dataclasses.field(default_factory=dict)
+    conditions: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    failure: str = ""
+
+    @property
+    def disturbed(self) -> str:
+        """What disturbed the measurement, which is kept but made again; empty for nothing."""
+        return str(self.conditions.get("disturbed", ""))
+
+
+class Device(abc.ABC):
+    """A target that candidates are measured on. A board of one's own needs `describe` and `measure`.
+
+    >>> class Board(Device):
+    ...     name = "my-board"
+    ...
+    ...     def describe(self):
+    ...         return {"board": "rev B", "firmware": "1.4"}
+    ...
+    ...     def measure(self, candidate, reference, runs):
+    ...         times = [(len(candidate) / 1e3, len(reference) / 1e3) for _ in range(runs)]  # Run both, in turns.
+    ...         mine, other = zip(*times)
+    ...         return Reading({"latency": mine}, {"latency": other})
+    >>> Board().measure(b"a network", b"the other", 2).samples["latency"]
+    (0.009, 0.009)
+
+    Attributes:
+      name: What the user calls the device, such as "vela:ethos-u65-512".
+      metrics: Metrics that tables are made of -> unit; the first is what budgets of time are about.
+      precision: Precision of the networks that it runs: "float32", "float16" or "int8".
+      suffix: File name extension of its networks.
+      exact: Whether the same candidate always gives the same values, so that one run says it all.
+      estimated: Whether its values are a model's estimates, not measured.
+    """
+
+    name: str = "device"
+    metrics: Mapping[str, str] = {LATENCY: "ms"}
+    precision: str = "float32"
+    suffix: ClassVar[str] = ".tflite"
+    exact: bool = False
+    estimated: bool = False
+
+    @abc.abstractmethod
+    def describe(self) -> Mapping[str, Any]:
+        """Returns what tells this device from others: board, CPU, versions. Measurements of others are not mixed in."""
+
+    @abc.abstractmethod
+    def measure(self, candidate: bytes, reference: bytes, runs: int) -> Reading:
+        """Measures one candidate beside the reference network.
+
+        Args:
+          candidate: The candidate's file.
+          reference: The reference network's file.
+          runs: Timed runs of each, in turns; a device that computes its values needs no more than one.
+
+        Returns:
+          What was measured, or with `failure` why the device cannot run the candidate.
+
+        Raises:
+          InputError: The device itself cannot be used (it is gone, say), so that going on makes no sense.
+        """
+
+    @property
+    def conditions(self) -> Mapping[str, Any]:
+        """What measurements depend on besides the device: threads, delegate, ... Those under others do not count."""
+        return {}
+
+    def measure_all(
+        self, network: Network, assignments: Sequence[Assignment], reference: Assignment, runs: int
+    ) -> Iterator[tuple[Assignment, Reading]]:
+        """Measures candidates one by one, in the given order; what was disturbed is measured again at the end.
+
+        Args:
+          network: What candidates are made from.
+          assignments: The candidates.
+          reference: The network that each is measured beside.
+          runs: Timed runs of each.
+
+        Yields:
+          Each assignment with its reading as soon as it is made. A disturbed one comes again.
+        """
+        own = network.edit(reference)
+        left = list(assignments)
+        for _ in range(TRIES):
+            disturbed = []
+            for assignment in left:
+                reading = self._measure_assignment(network, assignment, own, runs)
+                if reading.disturbed:
+                    disturbed.append(assignment)
+                yield assignment, reading
+            left = disturbed
+
+    def _measure_assignment(self, network: Network, assignment: Assignment, reference: bytes, runs: int) -> Reading:
+        try:
+            candidate = network.edit(assignment)
+        except InputError as error:
+            return Reading(failure=str(error))
+        return self.measure(candidate, reference, runs)
+
+    def convert(self, model: Any, path: str | os.PathLike[str], images: Iterable[Any] | None = None) -> Any:
+        """Converts a Keras model to the file that candidates are made from; returns a report to print.
+
+        Args:
+          model: The Keras model.
+          path: The file to write.
+          images: Preprocessed images, for the calibration of int8.
+        """
+        from keras_actnas.export import to_editable
+
+        return to_editable(model, path, self.precision, images if self.precision == "int8" else None)  # type: ignore[arg-type]
+
+    def open_network(self, path: str | os.PathLike[str]) -> Network:
+        """Returns the network that `convert` wrote."""
+        from keras_actnas.export import TFLiteNetwork
+
+        return TFLiteNetwork(path)
+
+    def unsupported(self, network: Network, activations: Iterable[str], reference: Assignment) -> dict[str, str]:
+        """Returns, for each activation that the device cannot run everywhere in the network, the reason.
+
+        Unsupported is not slow: such an activation has no cost, and a search must not choose it.
+        """
+        reasons = {}
+        own = network.edit(reference)
+        for name in activations:
+            reading = self._measure_assignment(network, Assignment.uniform(reference, name), own, 1)
+            if reading.failure:
+                reasons[name] = reading.failure
+        return reasons
+
+    def close(self) -> None:  # noqa: B027
+        """Ends what the device has started, such as processes or connections."""
+
+    def __enter__(self) -> Device:
+        """Returns the device, which is closed when the block ends."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
