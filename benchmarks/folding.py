@@ -18,10 +18,10 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from keras_actnas.devices import estimate_ethos_u
 from keras_actnas.export import to_tflite
 from keras_actnas.layers import ACONA, ACONC
 from keras_actnas.models import YOLO
-from keras_actnas.search import estimate_ethos_u
 from keras_actnas.surgery import fold_acon, to_acon
 from keras_actnas.tflite_bench import TFLiteRunner, measure
 

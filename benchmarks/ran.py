@@ -25,9 +25,10 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
+from keras_actnas.devices import EthosUEstimate, estimate_ethos_u
 from keras_actnas.export import TFLiteNetwork, to_tflite
 from keras_actnas.models import RANE, EfficientNetLiteB0, RepVGGA0, ResNet18
-from keras_actnas.search import EthosUEstimate, count_macs, estimate_ethos_u
+from keras_actnas.search import count_macs
 from keras_actnas.tflite_bench import LatencyMeasurement, TFLiteRunner, describe_device, measure
 
 

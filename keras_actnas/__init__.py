@@ -7,6 +7,17 @@ from keras_actnas.core.lazy import attach
 
 __version__ = "0.1.0"
 
-_PACKAGES = ("callbacks", "core", "export", "layers", "models", "report", "search", "surgery", "tflite_bench")
+_PACKAGES = (
+    "callbacks",
+    "core",
+    "devices",
+    "export",
+    "layers",
+    "models",
+    "report",
+    "search",
+    "surgery",
+    "tflite_bench",
+)
 
 __getattr__, __dir__, __all__ = attach(__name__, {name: f"{__name__}.{name}" for name in _PACKAGES})

@@ -16,7 +16,9 @@ from keras_actnas.core.errors import InputError, closest
 COMMANDS = {
     "search": "from a model to the activation every layer should have: all steps, verified",
     "convert": "convert a model to .tflite and check the result",
-    "bench": "measure a .tflite, or the latency table of a run",
+    "devices": "list what networks can be measured on, and what each would need",
+    "bundle": "pack a network and what measures it into one file for a board",
+    "bench": "measure a .tflite, or the tables of a run on a device",
     "score": "score assignments without training: the accuracy table of a run",
     "solve": "find the best assignments that tables promise",
     "apply": "write a model with the activations of an assignment as .keras or .tflite",

@@ -19,9 +19,12 @@ MAY_IMPORT = {
     "surgery": {"core", "layers"},
     "export": {"core", "surgery"},
     "tflite_bench": {"core"},
-    "search": {"core", "layers", "models", "surgery", "export", "tflite_bench"},
+    "devices": {"core", "export", "tflite_bench"},
+    "search": {"core", "layers", "models", "surgery", "export", "tflite_bench", "devices"},
     "report": {"core"},
-    "commands": {"core", "layers", "models", "surgery", "export", "tflite_bench", "search", "report", "commands"},
+    "commands": {
+        *("core", "layers", "models", "surgery", "export", "tflite_bench", "devices", "search", "report", "commands")
+    },
 }
 CORE_NEEDS = {"numpy"}
 BENCH_NEEDS = {"numpy"}

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from keras_actnas.core.activations import canonical_name
 from keras_actnas.core.assignment import Assignment
 from keras_actnas.core.errors import InputError, closest
 from keras_actnas.core.proposal import load_proposals
+
+
+def read_assignments(text: str, reference: Assignment) -> list[Assignment]:
+    """Returns complete assignments: all those of a `proposals.json`, or the one that `read_assignment` returns."""
+    if Path(text).name == "proposals.json":
+        return [reference.with_swaps(proposal.assignment) for proposal in load_proposals(text)]
+    return [read_assignment(text, reference)]
 
 
 def read_assignment(text: str, reference: Assignment) -> Assignment:

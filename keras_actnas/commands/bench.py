@@ -36,5 +36,9 @@ def run(values: Any, positional: list[str]) -> None:
         print(describe_measurement(result, positional[0], values.reference))
         return
     search = make_search(values)
-    table = search.bench()
-    print(f"latency of the reference: {table.reference_value.value:.3f} ms; table in {search.folder.path / 'tables'}")
+    with search.device:
+        tables = search.bench()
+    for metric, table in tables.items():
+        print(f"{metric} of the reference: {table.reference_value.value:.3f} {table.unit}")
+    how = "estimates of" if search.device.estimated else "measured on"
+    print(f"{how} {search.device.name}; tables in {search.folder.path / 'tables'}")

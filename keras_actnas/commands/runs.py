@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Container, Iterable
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,15 @@ from absl import flags
 from keras_actnas.commands.models import define_model_flags, is_named, load_model
 from keras_actnas.core.constraints import Constraint
 from keras_actnas.core.errors import InputError
+from keras_actnas.devices.specs import FORMS, open_device
 from keras_actnas.search.choice_program import SOLVERS
 from keras_actnas.search.designs import DESIGNS
-from keras_actnas.search.metrics import UNITS
+from keras_actnas.search.metrics import NWOT
 from keras_actnas.search.settings import BATCH_NORM_MODES, SearchSettings
 from keras_actnas.tflite_bench import DELEGATES
 
 DEFAULT_SCORE_SIZE = "224"
+PRECISIONS = ("float32", "float16", "int8")
 _DEFAULTS = SearchSettings()
 
 
@@ -27,7 +30,31 @@ def define_run_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_string(
         "out", None, "Run folder; by default runs/MODEL-IMAGE_SIZE. An interrupted run continues.", flag_values=values
     )
-    flags.DEFINE_string("device", "host", "What is measured: host, this machine.", flag_values=values)
+    flags.DEFINE_string(
+        "device",
+        "host",
+        f"What the network will run on: {'; '.join(f'{form}: {what}' for form, what in FORMS.items())}.",
+        flag_values=values,
+    )
+    define_design_flags(values, _DEFAULTS.minutes)
+    flags.DEFINE_integer(
+        "rounds",
+        _DEFAULTS.rounds,
+        "How often proposals may be scored and, if they break a bound on the score, solved for again.",
+        lower_bound=1,
+        flag_values=values,
+    )
+    _define_score_flags(values)
+    define_solve_flags(values)
+
+
+def define_design_flags(values: flags.FlagValues, minutes: float | None = None) -> None:
+    """Defines the flags that say which networks are measured and how.
+
+    Args:
+      values: Where the flags go.
+      minutes: Default of the time budget; None for as long as 50 runs of each take.
+    """
     flags.DEFINE_list(
         "activations",
         list(_DEFAULTS.activations),
@@ -36,7 +63,8 @@ def define_run_flags(values: flags.FlagValues) -> None:
     )
     flags.DEFINE_enum(
         "design", _DEFAULTS.design, DESIGNS,
-        "Networks to measure: random mixtures, or one swap at a time as in the paper.", flag_values=values,
+        "Networks to measure: random mixtures, or one swap at a time as in the paper. By default mixtures, but single "
+        "swaps on a device whose values are exact.", flag_values=values,
     )  # fmt: skip
     flags.DEFINE_integer(
         "networks",
@@ -46,47 +74,34 @@ def define_run_flags(values: flags.FlagValues) -> None:
         flag_values=values,
     )
     flags.DEFINE_integer(
-        "rounds",
-        _DEFAULTS.rounds,
-        "How often proposals may be scored and, if they break a bound on the score, solved for again.",
-        lower_bound=1,
-        flag_values=values,
-    )
-    _define_bench_flags(values)
-    _define_score_flags(values)
-    define_solve_flags(values)
-
-
-def _define_bench_flags(values: flags.FlagValues) -> None:
-    flags.DEFINE_integer(
-        "num_threads", _DEFAULTS.num_threads, "Threads of the TFLite runtime.", lower_bound=1, flag_values=values
-    )
-    flags.DEFINE_enum("delegate", _DEFAULTS.delegate, DELEGATES, "TFLite delegate.", flag_values=values)
-    flags.DEFINE_integer(
         "runs", None, "Timed runs of each network; by default as many as --minutes allow, at most 50.",
         lower_bound=1, flag_values=values,
     )  # fmt: skip
     flags.DEFINE_float(
-        "minutes",
-        _DEFAULTS.minutes,
-        "Time budget for measuring the latency table, and again for verifying.",
-        lower_bound=0.0,
-        flag_values=values,
-    )
-
-
-def _define_score_flags(values: flags.FlagValues) -> None:
+        "minutes", minutes, "Time budget for measuring the design, and again for verifying.",
+        lower_bound=0.0, flag_values=values,
+    )  # fmt: skip
+    flags.DEFINE_integer("num_threads", 1, "Threads of the runtime.", lower_bound=1, flag_values=values)
+    flags.DEFINE_enum("delegate", "xnnpack", DELEGATES, "TFLite delegate.", flag_values=values)
+    flags.DEFINE_enum(
+        "precision", None, PRECISIONS,
+        "Precision of the networks that are measured; by default float32, and int8 on an NPU.", flag_values=values,
+    )  # fmt: skip
     flags.DEFINE_string(
-        "images", None, "Folder of photographs for NWOT; by default those that scikit-image ships.", flag_values=values
-    )
-    flags.DEFINE_integer(
-        "batch_size", _DEFAULTS.batch_size, "Images in the NWOT batch.", lower_bound=2, flag_values=values
-    )
+        "images", None, "Folder of photographs, for NWOT and for the ranges of int8; by default scikit-image's.",
+        flag_values=values,
+    )  # fmt: skip
     flags.DEFINE_float(
         "pixel_max",
         _DEFAULTS.pixel_max,
         "Value of a white pixel as the model expects it: 1 or 255.",
         flag_values=values,
+    )
+
+
+def _define_score_flags(values: flags.FlagValues) -> None:
+    flags.DEFINE_integer(
+        "batch_size", _DEFAULTS.batch_size, "Images in the NWOT batch.", lower_bound=2, flag_values=values
     )
     flags.DEFINE_string(
         "score_image_size", DEFAULT_SCORE_SIZE, "Image size for NWOT of a YOLO by name.", flag_values=values
@@ -122,17 +137,17 @@ def define_solve_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_enum("solver", _DEFAULTS.solver, SOLVERS, "ILP solver.", flag_values=values)
 
 
-def objective(values: Any, metrics: Container[str] = UNITS) -> dict[str, Any]:
+def objective(values: Any, metrics: Container[str] | None = None) -> dict[str, Any]:
     """Returns the keyword arguments of the solver that the flags describe.
 
     Args:
       values: Parsed flags.
-      metrics: Metrics that there are tables of; default constraints on others do not apply.
+      metrics: Metrics that there are tables of; default constraints on others do not apply. None for no limit.
     """
     if values.minimize and values.maximize:
         raise InputError("Expected --minimize or --maximize. Received: both.")
     if values.constraint is None:
-        constraints = tuple(constraint for constraint in _DEFAULTS.constraints if constraint.metric in metrics)
+        constraints = tuple(one for one in _DEFAULTS.constraints if metrics is None or one.metric in metrics)
     else:
         constraints = tuple(Constraint.parse(text) for text in values.constraint if text.strip())
     return {
@@ -151,8 +166,6 @@ def make_settings(values: Any) -> Any:
     Raises:
       InputError: A flag's value cannot be used.
     """
-    if values.device != "host":
-        raise InputError(f"Expected --device=host, this machine. Received: {values.device!r}.")
     chosen = {name: getattr(values, name) for name in _SETTINGS}
     return SearchSettings(**objective(values), activations=tuple(values.activations), **chosen)
 
@@ -165,21 +178,29 @@ def load_score_model(values: Any) -> Any:
 def make_search(values: Any) -> Any:
     """Returns the `Search` that the flags describe; raises `InputError` for a flag whose value cannot be used."""
     settings = make_settings(values)
+    device = open_device(values.device, values.num_threads, values.delegate, values.precision)
+    settings.check_metrics([*device.metrics, NWOT])
     model = load_model(values)
     from keras_actnas.search import Search
 
-    named = is_named(values.model)
-    own = values.model.replace(":", ".") if ":" in values.model else Path(values.model).stem
-    name = f"{values.model}-{values.image_size}" if named else own
+    where = "" if values.device == "host" else "-" + re.sub(r"[^\w.@-]+", "-", device.name).strip("-")
     return Search(
         model,
-        values.out or Path("runs") / name,
+        values.out or Path("runs") / f"{model_name(values)}{where}",
         settings,
-        score_model=load_score_model(values) if named else None,
+        device=device,
+        score_model=load_score_model(values) if is_named(values.model) else None,
         name=Path(values.model).name,
         progress=progress,
         say=print,
     )
+
+
+def model_name(values: Any) -> str:
+    """Returns what a model is called in names of folders: yolov5n-320 for a YOLO by name, else the file's name."""
+    if is_named(values.model):
+        return f"{values.model}-{values.image_size}"
+    return values.model.replace(":", ".") if ":" in values.model else Path(values.model).stem
 
 
 _SETTINGS = (
@@ -188,8 +209,6 @@ _SETTINGS = (
     "rounds",
     "runs",
     "minutes",
-    "num_threads",
-    "delegate",
     "images",
     "batch_size",
     "pixel_max",

@@ -32,7 +32,8 @@ def run(values: Any, positional: list[str]) -> None:
         raise InputError(f"Expected flags only. Received: {positional[0]!r}.")
     if values.assignment is None:
         search = make_search(values)
-        table = search.score()
+        with search.device:
+            table = search.score()
         print(f"NWOT of the reference: {table.reference_value.value:.3f}; table in {search.folder.path / 'tables'}")
         return
     settings = make_settings(values)

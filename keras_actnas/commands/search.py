@@ -20,6 +20,7 @@ from keras_actnas.commands.runs import define_run_flags, make_search
 from keras_actnas.core.errors import InputError, MissingDependencyError
 from keras_actnas.core.files import write_atomically
 from keras_actnas.report import proposals_table, save_heatmap, verdict
+from keras_actnas.search.metrics import NWOT
 
 
 def define_flags(values: flags.FlagValues) -> None:
@@ -32,7 +33,8 @@ def run(values: Any, positional: list[str]) -> None:
     if positional:
         raise InputError(f"Expected flags only. Received: {positional[0]!r}; write --model={positional[0]}.")
     search = make_search(values)
-    result = search.run()
+    with search.device:
+        result = search.run()
     summary = summarize(result)
     write_atomically(search.folder.file("summary.txt"), summary + "\n")
     print(f"\n{summary}\n")
@@ -41,18 +43,21 @@ def run(values: Any, positional: list[str]) -> None:
             save_heatmap(table, search.folder.file(f"{table.metric}.png"))
     except MissingDependencyError as error:  # No reason to fail when everything else is done.
         print(error)
-    print(f"Results in {os.fspath(search.folder.path)}: best.keras, best.tflite, proposals.json, tables/.")
+    print(
+        f"Results in {os.fspath(search.folder.path)}: best.keras, best{search.device.suffix}, proposals.json, tables/."
+    )
     print(", ".join(f"{stage} {seconds:.0f} s" for stage, seconds in search.seconds.items()))
 
 
 def summarize(result: Any) -> str:
     """Returns the result of a search as text."""
     settings = result.settings
-    units = {metric: table.unit for metric, table in result.tables.items()}
+    units = result.units
     lines = [
         proposals_table(result.reference, result.proposals, result.baselines, units, settings.constraints),
         "",
         *(verdict(result.reference, result.best, metric, unit) for metric, unit in units.items()),
+        *result.notes,
     ]
     broken = [c for c in settings.constraints if result.best.standing(c, result.reference) == "broken"]
     if broken:
@@ -60,7 +65,19 @@ def summarize(result: Any) -> str:
             f"No proposal keeps {'; '.join(map(str, broken))} as measured; {result.best.name} comes closest. "
             "Measure more networks (--networks), or relax the constraint."
         )
+    device_metrics = [metric for metric in units if metric in result.tables and metric != NWOT]
+    estimated = any(result.tables[metric].context.get("estimated") for metric in device_metrics)
+    measured = device_metrics[0] in result.best.measured
     state = f"of untrained networks, the mean over {settings.seeds} initializations" if settings.seeds else "as it is"
-    lines.append(f"nwot is the score {state}; +- is one standard error; {result.best.name} was measured twice.")
+    twice = "" if estimated or not measured else f"; {result.best.name} was measured twice"
+    lines.append(f"nwot is the score {state}; +- is one standard error{twice}.")
+    if estimated:
+        lines.append(f"{', '.join(device_metrics)}: estimates of {result.device}, not measured.")
+    if not measured:
+        lines.append(
+            f"{result.device} has no measurements of the proposals: their {', '.join(device_metrics)} are predictions. "
+            "Make a bundle of them (keras-actnas bundle --assignment=proposals.json), measure it, and search again "
+            "with both journals."
+        )
     lines.append("Weights were carried over, not trained: fine-tune best.keras before you use it.")
     return "\n".join(lines)

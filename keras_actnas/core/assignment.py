@@ -76,6 +76,11 @@ class Assignment(Mapping[str, str]):
         self.check_sites(swaps)
         return Assignment({**self._activations, **swaps})
 
+    def at(self, sites: Iterable[str]) -> Assignment:
+        """Returns the assignment at some of its sites only, in its own order."""
+        wanted = set(sites)
+        return Assignment((site, name) for site, name in self.items() if site in wanted)
+
     def check_sites(self, sites: Iterable[str]) -> None:
         """Raises `InputError` when `sites` holds a name that is not a site of this assignment."""
         unknown = [site for site in sites if site not in self._activations]

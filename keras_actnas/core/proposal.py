@@ -38,8 +38,11 @@ class Proposal:
     def standing(self, constraint: Constraint, reference: Proposal) -> str:
         """Returns how the measured metric stands to a constraint: "kept", "within its error", or "broken".
 
-        A value that misses the bound by less than twice its standard error cannot be told from one that keeps it.
+        A value that misses the bound by less than twice its standard error cannot be told from one that keeps it. What
+        was not measured is "not measured".
         """
+        if constraint.metric not in self.measured or constraint.metric not in reference.measured:
+            return "not measured"
         value, own = self.measured[constraint.metric], reference.measured[constraint.metric].value
         if constraint.holds(value.value, own):
             return "kept"

@@ -6,7 +6,17 @@ __getattr__, __dir__, __all__ = attach(
     __name__,
     {
         "Device": "keras_actnas.devices.device",
+        "EthosUEstimate": "keras_actnas.devices.ethos_u",
+        "HostDevice": "keras_actnas.devices.host",
+        "Network": "keras_actnas.devices.device",
+        "Plan": "keras_actnas.devices.plan",
         "Reading": "keras_actnas.devices.device",
+        "RecordedDevice": "keras_actnas.devices.recorded",
+        "Request": "keras_actnas.devices.device",
+        "VelaDevice": "keras_actnas.devices.vela",
+        "estimate_ethos_u": "keras_actnas.devices.ethos_u",
+        "open_device": "keras_actnas.devices.specs",
         "record": "keras_actnas.devices.recording",
+        "write_bundle": "keras_actnas.devices.bundle",
     },
 )

@@ -8,6 +8,8 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Protocol
 
+import numpy as np
+
 from keras_actnas.core.assignment import Assignment
 from keras_actnas.core.errors import InputError
 from keras_actnas.core.sites import Site
@@ -31,6 +33,9 @@ class Network(Protocol):
 
     def edit(self, assignment: Mapping[str, str]) -> bytes:
         """Returns the file of an assignment; raises `InputError` for one that the format cannot hold."""
+
+    def summarize(self, assignment: Mapping[str, str]) -> Mapping[str, Any]:
+        """Returns what the graph of an assignment holds, as values that JSON can hold: operators, memory, ..."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,6 +62,43 @@ class Reading:
         return str(self.conditions.get("disturbed", ""))
 
 
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """What a device is asked to measure, as a value that can be written to a file and carried to it.
+
+    Attributes:
+      assignments: The candidates, in the order of measuring.
+      reference: The network that every candidate is measured beside.
+      runs: Timed runs of each, in turns.
+      purpose: "design" (to fit a table), "verify" (to check a proposal), "confirm" or "probe". What was measured for
+        one purpose does not count for another, unless the device is exact.
+      model: Fingerprint of the model.
+      inspect: Whether each candidate is inspected as well: see `Device.inspect`.
+      least_runs: What was measured before counts if it has at least so many runs.
+    """
+
+    assignments: tuple[Assignment, ...]
+    reference: Assignment
+    runs: int = 1
+    purpose: str = "design"
+    model: str = ""
+    inspect: bool = False
+    least_runs: int = 1
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the request as values that JSON can hold; assignments by what differs from the reference."""
+        content = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        swaps = [assignment.swaps(self.reference) for assignment in self.assignments]
+        return {**content, "reference": dict(self.reference), "assignments": swaps}
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Request:
+        """Returns the request that `to_json` described."""
+        reference = Assignment(content["reference"])
+        assignments = tuple(reference.with_swaps(swaps) for swaps in content["assignments"])
+        return cls(**{**content, "reference": reference, "assignments": assignments})
+
+
 class Device(abc.ABC):
     """A target that candidates are measured on. A board of one's own needs `describe` and `measure`.
 
@@ -80,6 +122,9 @@ class Device(abc.ABC):
       suffix: File name extension of its networks.
       exact: Whether the same candidate always gives the same values, so that one run says it all.
       estimated: Whether its values are a model's estimates, not measured.
+      available: The only assignments that there are measurements of, with the purpose of each, where a device has
+        measured already; None for a device that measures whatever it is given.
+      model: Fingerprint of the model that it has measured, likewise.
     """
 
     name: str = "device"
@@ -88,6 +133,8 @@ class Device(abc.ABC):
     suffix: ClassVar[str] = ".tflite"
     exact: bool = False
     estimated: bool = False
+    available: Mapping[Assignment, str] | None = None
+    model: str | None = None
 
     @abc.abstractmethod
     def describe(self) -> Mapping[str, Any]:
@@ -114,37 +161,51 @@ class Device(abc.ABC):
         """What measurements depend on besides the device: threads, delegate, ... Those under others do not count."""
         return {}
 
-    def measure_all(
-        self, network: Network, assignments: Sequence[Assignment], reference: Assignment, runs: int
-    ) -> Iterator[tuple[Assignment, Reading]]:
+    def inspect(self, candidate: bytes) -> Mapping[str, float]:
+        """Returns what one look at a candidate tells besides `measure`: metric -> value, such as its memory in KiB.
+
+        It is asked of proposals, and not of every candidate of a design.
+        """
+        return {}
+
+    def measure_all(self, network: Network, request: Request) -> Iterator[tuple[Assignment, Reading]]:
         """Measures candidates one by one, in the given order; what was disturbed is measured again at the end.
 
         Args:
           network: What candidates are made from.
-          assignments: The candidates.
-          reference: The network that each is measured beside.
-          runs: Timed runs of each.
+          request: The candidates, and how they are measured.
 
         Yields:
           Each assignment with its reading as soon as it is made. A disturbed one comes again.
         """
-        own = network.edit(reference)
-        left = list(assignments)
+        own = network.edit(request.reference)
+        left: Sequence[Assignment] = request.assignments
         for _ in range(TRIES):
             disturbed = []
             for assignment in left:
-                reading = self._measure_assignment(network, assignment, own, runs)
+                reading = self._measure_assignment(network, assignment, own, request)
                 if reading.disturbed:
                     disturbed.append(assignment)
                 yield assignment, reading
             left = disturbed
 
-    def _measure_assignment(self, network: Network, assignment: Assignment, reference: bytes, runs: int) -> Reading:
+    def _measure_assignment(
+        self, network: Network, assignment: Assignment, reference: bytes, request: Request
+    ) -> Reading:
         try:
             candidate = network.edit(assignment)
         except InputError as error:
             return Reading(failure=str(error))
-        return self.measure(candidate, reference, runs)
+        reading = self.measure(candidate, reference, request.runs)
+        conditions = {**network.summarize(assignment), **reading.conditions}
+        more: Mapping[str, float] = {}
+        if request.inspect and not reading.failure:
+            try:
+                more = self.inspect(candidate)
+            except InputError as error:  # No reason to throw away what was measured.
+                conditions["not_inspected"] = str(error)
+        samples = {**reading.samples, **{metric: (value,) for metric, value in more.items()}}
+        return dataclasses.replace(reading, samples=samples, conditions=conditions)
 
     def convert(self, model: Any, path: str | os.PathLike[str], images: Iterable[Any] | None = None) -> Any:
         """Converts a Keras model to the file that candidates are made from; returns a report to print.
@@ -156,7 +217,7 @@ class Device(abc.ABC):
         """
         from keras_actnas.export import to_editable
 
-        return to_editable(model, path, self.precision, images if self.precision == "int8" else None)  # type: ignore[arg-type]
+        return to_editable(model, path, self.precision, images if self.precision == "int8" else None)
 
     def open_network(self, path: str | os.PathLike[str]) -> Network:
         """Returns the network that `convert` wrote."""
@@ -164,18 +225,17 @@ class Device(abc.ABC):
 
         return TFLiteNetwork(path)
 
-    def unsupported(self, network: Network, activations: Iterable[str], reference: Assignment) -> dict[str, str]:
-        """Returns, for each activation that the device cannot run everywhere in the network, the reason.
+    def probe(self, network: Network, reference: Assignment) -> float:
+        """Returns about how long the reference takes, in ms: the median of a few runs.
 
-        Unsupported is not slow: such an activation has no cost, and a search must not choose it.
+        Raises:
+          InputError: The device cannot run the reference.
         """
-        reasons = {}
-        own = network.edit(reference)
-        for name in activations:
-            reading = self._measure_assignment(network, Assignment.uniform(reference, name), own, 1)
-            if reading.failure:
-                reasons[name] = reading.failure
-        return reasons
+        request = Request((reference,), reference, runs=5, purpose="probe")
+        ((_, reading), *_) = self.measure_all(network, request)
+        if reading.failure:
+            raise InputError(f"Expected a network that {self.name} can run. Received: {reading.failure}")
+        return float(np.median(reading.samples[next(iter(self.metrics))]))
 
     def close(self) -> None:  # noqa: B027
         """Ends what the device has started, such as processes or connections."""

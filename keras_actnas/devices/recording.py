@@ -3,49 +3,34 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 from keras_actnas.core.assignment import Assignment
 from keras_actnas.core.errors import InputError
 from keras_actnas.core.journal import Journal, Measurement
-from keras_actnas.devices.device import TRIES, Device, Network, Reading
+from keras_actnas.devices.device import TRIES, Device, Network, Reading, Request
 
 Progress = Callable[[Iterable[Assignment], str], Iterable[Assignment]]
 """Wraps what is worked through, with a label: `tqdm`-like."""
 
-MORE_UNITS = {"memory": "KiB", "tensor_memory": "KiB"}
-"""Units of metrics that devices may report besides those that tables are made of."""
+MORE_UNITS = {"memory": "KiB"}
+"""Units of the metrics that devices tell when they inspect a network."""
 
 _PASSING = ("machine", "system", "python", "numpy")
 """What may change on a board between two runs; the rest of a description tells one board from another."""
 
 
 def record(
-    device: Device,
-    network: Network,
-    assignments: Sequence[Assignment],
-    journal: Journal,
-    *,
-    reference: Assignment,
-    runs: int,
-    model_hash: str,
-    purpose: str,
-    least_runs: int = 1,
-    progress: Progress | None = None,
+    device: Device, network: Network, request: Request, journal: Journal, progress: Progress | None = None
 ) -> dict[Assignment, list[Measurement]]:
-    """Measures every assignment that the journal does not have yet, each beside the reference.
+    """Measures every assignment of a request that the journal does not have yet.
 
     Args:
       device: What measures.
       network: The converted network that candidates are made from.
-      assignments: What to measure, in this order.
+      request: What to measure, and how.
       journal: Where every measurement goes as soon as it is made: one line a metric.
-      reference: The network that each is measured beside.
-      runs: Timed runs of each.
-      model_hash: Fingerprint of the model.
-      purpose: "design", "verify" or "confirm"; measurements for another purpose do not count as made, unless the device
-        is exact.
-      least_runs: A measurement that the journal has already counts if it has at least so many.
       progress: Wraps the assignments that are left, for a progress bar.
 
     Returns:
@@ -55,25 +40,23 @@ def record(
       InputError: The journal is of another board, or the device is gone. What was measured is in the journal.
     """
     check_same_device(device, journal)
-    wanted = list(dict.fromkeys(assignments))
-    purposes = None if device.exact else purpose
-    done = recorded(device, journal, purposes, least_runs)
-    left = [assignment for assignment in wanted if assignment not in done]
+    wanted = tuple(dict.fromkeys(request.assignments))
+    done = recorded(device, journal, None if device.exact else request.purpose, request.least_runs)
+    left = tuple(assignment for assignment in wanted if assignment not in done)
     if left:
         description = dict(device.describe())
-        made = device.measure_all(network, left, reference, runs)
-        # One step of the bar for each assignment; one that is measured again has none left.
-        bar = iter(progress(left, f"{next(iter(device.metrics))} ({purpose})") if progress else left)
+        # As in a loop over `left`: a step when each assignment is done. One that is measured again has none left.
+        label = f"{next(iter(device.metrics))} ({request.purpose})"
+        bar = iter(progress(left, label) if progress else left)
+        next(bar, None)
         seen: set[Assignment] = set()
-        for assignment, reading in made:
-            lines = _measurements(device, assignment, reading, purpose, model_hash, description)
+        for assignment, reading in device.measure_all(network, dataclasses.replace(request, assignments=left)):
+            lines = _measurements(device, assignment, reading, request, description)
             journal.append(*lines)
             done[assignment] = lines
             if assignment not in seen:
                 next(bar, None)
                 seen.add(assignment)
-        for _ in bar:  # Lets the bar end.
-            pass
     return {assignment: done[assignment] for assignment in wanted}
 
 
@@ -109,13 +92,42 @@ def recorded(
     return done
 
 
+def unsupported(
+    device: Device, network: Network, activations: Sequence[str], journal: Journal, reference: Assignment, model: str
+) -> dict[str, str]:
+    """Returns, for each activation that the device cannot run at every site, the reason.
+
+    Unsupported is not slow: such an activation has no cost, and a search must not choose it. A device that has measured
+    already is not asked.
+
+    Args:
+      device: What measures.
+      network: The converted network.
+      activations: The candidates.
+      journal: Where the measurements go, with the purpose "probe".
+      reference: The network that each is measured beside.
+      model: Fingerprint of the model.
+    """
+    if device.available is not None:
+        return {}
+    uniform = {name: Assignment.uniform(reference, name) for name in activations}
+    request = Request(tuple(uniform.values()), reference, purpose="probe", model=model)
+    made = record(device, network, request, journal)
+    return {name: made[one][0].failure for name, one in uniform.items() if made[one][0].failure}
+
+
+def board_of(description: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns what tells one board from another in a device's description."""
+    return {key: value for key, value in description.items() if key not in _PASSING}
+
+
 def check_same_device(device: Device, journal: Journal) -> None:
     """Raises `InputError` when a journal holds measurements of another device than this one."""
-    own = dict(device.describe())
+    own = board_of(device.describe())
     for made in journal:
         if made.metric not in device.metrics:
             continue
-        other = [key for key in own if key in made.device and made.device[key] != own[key] and key not in _PASSING]
+        other = [key for key in own if key in made.device and made.device[key] != own[key]]
         if other:
             key = other[0]
             raise InputError(
@@ -124,8 +136,18 @@ def check_same_device(device: Device, journal: Journal) -> None:
             )
 
 
+def as_reading(lines: Sequence[Measurement]) -> Reading:
+    """Returns the reading that measurements with the same time were made of."""
+    return Reading(
+        {one.metric: one.samples for one in lines if not one.failure},
+        {one.metric: one.reference_samples for one in lines if one.reference_samples},
+        lines[0].conditions,
+        lines[0].failure,
+    )
+
+
 def _measurements(
-    device: Device, assignment: Assignment, reading: Reading, purpose: str, model: str, description: dict[str, object]
+    device: Device, assignment: Assignment, reading: Reading, request: Request, description: dict[str, Any]
 ) -> list[Measurement]:
     """Returns the lines of one reading, which have the same time."""
     units = {**MORE_UNITS, **device.metrics}
@@ -134,8 +156,8 @@ def _measurements(
         next(iter(device.metrics.values())),
         assignment,
         (),
-        purpose=purpose,
-        model=model,
+        purpose=request.purpose,
+        model=request.model,
         conditions={**device.conditions, **reading.conditions},
         device=description,
         failure=reading.failure,

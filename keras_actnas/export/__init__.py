@@ -9,10 +9,13 @@ __getattr__, __dir__, __all__ = attach(
     __name__,
     {
         "ConversionReport": "keras_actnas.export.checks",
+        "GraphSummary": "keras_actnas.export.graph_summary",
         "PRECISIONS": "keras_actnas.export.convert",
         "SUPPORTED": "keras_actnas.export.activation_ops",
         "TFLiteNetwork": "keras_actnas.export.network",
         "check_conversion": "keras_actnas.export.checks",
+        "peak_tensor_memory": "keras_actnas.export.tensor_memory",
+        "summarize_graph": "keras_actnas.export.graph_summary",
         "to_editable": "keras_actnas.export.convert",
         "to_tflite": "keras_actnas.export.convert",
     },

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import collections
 import dataclasses
 from typing import Any
 
 import numpy as np
 
 from keras_actnas.export.graph_scan import GraphIndex
-from keras_actnas.export.schema import operator_name, read_model, schema
+from keras_actnas.export.graph_summary import float_operators, operator_counts
+from keras_actnas.export.schema import read_model
 
 _VARIABLE_OPS = frozenset(["VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE", "CALL_ONCE"])
 _SHAPE_OPS = frozenset(["SHAPE", "STRIDED_SLICE", "PACK", "BROADCAST_TO", "FILL"])
@@ -58,10 +58,7 @@ def check_conversion(data: bytes, path: str, precision: str) -> ConversionReport
       precision: What the conversion was asked for; an int8 graph is searched for operators that stayed in float.
     """
     model = read_model(data)
-    operators = collections.Counter(
-        operator_name(model, operator) for subgraph in model.subgraphs for operator in subgraph.operators
-    )
-    ordered = dict(sorted(operators.items(), key=lambda item: (-item[1], item[0])))
+    ordered = operator_counts(model)
     subgraph = model.subgraphs[0]
     errors = [*_dynamic_shapes(subgraph), *_named(ordered, _VARIABLE_OPS, "variables were not frozen")]
     errors += [f"{name} needs the Flex delegate" for name in ordered if name.startswith("Flex")]
@@ -69,7 +66,7 @@ def check_conversion(data: bytes, path: str, precision: str) -> ConversionReport
     warnings += _named(ordered, ["TILE"], "UpSampling2D becomes TILE; keras.layers.Resizing(nearest) does not")
     warnings += _unfolded_batch_norms(GraphIndex(model, subgraph))
     if precision == "int8":
-        warnings += _float_islands(model, subgraph)
+        warnings += [f"{count} {name} stayed in float32" for name, count in float_operators(model).items()]
     return ConversionReport(path, precision, len(data), ordered, tuple(errors), tuple(warnings))
 
 
@@ -112,14 +109,3 @@ def _unfolded_batch_norms(index: GraphIndex) -> list[str]:
             output = (index.subgraph.tensors[int(operator.outputs[0])].name or b"").decode()
             found.append(f"BatchNorm not folded into the {before} before {output!r}")
     return found[:3]
-
-
-def _float_islands(model: Any, subgraph: Any) -> list[str]:
-    """Names operators of an int8 graph that compute in float."""
-    islands: collections.Counter[str] = collections.Counter()
-    for operator in subgraph.operators:
-        name = operator_name(model, operator)
-        kinds = {subgraph.tensors[int(tensor)].type for tensor in operator.outputs}
-        if name not in ("QUANTIZE", "DEQUANTIZE") and schema().TensorType.FLOAT32 in kinds:
-            islands[name] += 1
-    return [f"{count} {name} stayed in float32" for name, count in islands.items()]

@@ -15,6 +15,7 @@ from keras_actnas.core.files import write_atomically
 from keras_actnas.core.sites import Site
 from keras_actnas.export.graph_builder import GraphBuilder
 from keras_actnas.export.graph_scan import Place, is_quantized, read_site_tensors, scan
+from keras_actnas.export.graph_summary import GraphSummary, summarize_graph
 from keras_actnas.export.schema import pack_model, read_model
 
 # Types of scalar constants, by TFLite's `TensorType`: float32 and int8.
@@ -71,14 +72,27 @@ class TFLiteNetwork:
         Raises:
           InputError: A site or an activation is unknown, or a quantized graph cannot hold it.
         """
-        wanted = self.reference.with_swaps(assignment)
-        return pack_model(GraphBuilder(self._model, self._skeleton, wanted).build())
+        return pack_model(self._build(assignment))
+
+    def summarize(self, assignment: Mapping[str, str]) -> GraphSummary:
+        """Returns operators, float islands and peak tensor memory of the graph that `edit` gives.
+
+        Args:
+          assignment: As for `edit`.
+
+        Raises:
+          InputError: Likewise.
+        """
+        return summarize_graph(self._build(assignment))
 
     def save(self, path: str | os.PathLike[str], assignment: Mapping[str, str]) -> str:
         """Writes the .tflite of an assignment; returns the SHA-256 of its bytes."""
         data = self.edit(assignment)
         write_atomically(path, data)
         return hashlib.sha256(data).hexdigest()
+
+    def _build(self, assignment: Mapping[str, str]) -> Any:
+        return GraphBuilder(self._model, self._skeleton, self.reference.with_swaps(assignment)).build()
 
     def _name_places(self) -> None:
         """Gives every place its site: from the metadata, or else from the name of its tensor."""

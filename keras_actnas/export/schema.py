@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import os
@@ -14,6 +15,9 @@ import numpy as np
 from keras_actnas.core.errors import InputError, MissingDependencyError
 
 IDENTIFIER = b"TFL3"
+
+BUNDLED_SCHEMA = "keras_actnas.export.schema_py_generated"
+"""A bundle for a device carries the schema along under this name; elsewhere there is no such module."""
 
 
 class _Whole(bytearray):
@@ -29,14 +33,10 @@ class _Whole(bytearray):
 @functools.cache
 def schema() -> ModuleType:
     """Returns the generated flatbuffer schema of TFLite, from whichever package here ships it."""
-    try:
-        return importlib.import_module("ai_edge_litert.schema_py_generated")
-    except ImportError:
-        pass
-    try:
-        return importlib.import_module("tensorflow.lite.python.schema_py_generated")
-    except ImportError as error:
-        raise MissingDependencyError("ai-edge-litert", "bench", "Reading .tflite files") from error
+    for module in (BUNDLED_SCHEMA, "ai_edge_litert.schema_py_generated", "tensorflow.lite.python.schema_py_generated"):
+        with contextlib.suppress(ImportError):
+            return importlib.import_module(module)
+    raise MissingDependencyError("ai-edge-litert", "bench", "Reading .tflite files")
 
 
 def read_model(source: str | os.PathLike[str] | bytes) -> Any:
@@ -67,6 +67,11 @@ def read_model(source: str | os.PathLike[str] | bytes) -> Any:
     if not complete:
         raise InputError(f"Expected a .tflite file with a graph. Received: {name}, without one.")
     return model
+
+
+def as_model(source: Any) -> Any:
+    """Returns a `ModelT` as it is, and reads one from anything else; raises what `read_model` does."""
+    return source if isinstance(source, schema().ModelT) else read_model(source)
 
 
 def pack_model(model: Any) -> bytes:

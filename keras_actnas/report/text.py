@@ -36,8 +36,10 @@ def proposals_table(
     for row in (reference, *proposals, *baselines):
         cells = [row.name]
         for metric, unit in units.items():
-            value, own = row.measured[metric], reference.measured[metric]
-            cells.append(f"{value.value:.2f}" if abs(value.value) >= 10 else f"{value.value:.4f}")
+            value, own = row.measured.get(metric), reference.measured.get(metric)
+            cells.append(
+                "-" if value is None else f"{value.value:.2f}" if abs(value.value) >= 10 else f"{value.value:.4f}"
+            )
             if row is reference:
                 cells += ["", ""]
             else:
@@ -52,7 +54,9 @@ def verdict(reference: Proposal, best: Proposal, metric: str, unit: str) -> str:
 
     A difference below twice its standard error is not distinguishable from none.
     """
-    own, found = reference.measured[metric], best.measured[metric]
+    own, found = reference.measured.get(metric), best.measured.get(metric)
+    if own is None or found is None:
+        return f"{best.name}: {metric} {_change(best.predicted.get(metric), own, unit)} predicted, not measured."
     difference = found.value - own.value
     change = _change(found, own, unit)
     if not math.isnan(found.standard_error) and abs(difference) < 2 * found.standard_error:
@@ -64,7 +68,7 @@ def constraint_lines(reference: Proposal, rows: Sequence[Proposal], constraints:
     """Returns, for each constraint, which networks keep it as measured, which miss it by no more than their error."""
     lines = []
     for constraint in constraints:
-        names: dict[str, list[str]] = {"kept": [], "within its error": [], "broken": []}
+        names: dict[str, list[str]] = {"kept": [], "within its error": [], "broken": [], "not measured": []}
         for row in rows:
             names[row.standing(constraint, reference)].append(row.name)
         parts = [f"{standing}: {', '.join(those)}" for standing, those in names.items() if those]
@@ -72,9 +76,9 @@ def constraint_lines(reference: Proposal, rows: Sequence[Proposal], constraints:
     return lines
 
 
-def _change(estimate: Estimate | None, reference: Estimate, unit: str) -> str:
+def _change(estimate: Estimate | None, reference: Estimate | None, unit: str) -> str:
     """Returns the change against the reference; a prediction's own reference value is that of its table."""
-    if estimate is None:
+    if estimate is None or reference is None:
         return "-"
     scale, sign = (100 / reference.value, " %") if unit else (1.0, "")
     text = f"{(estimate.value - reference.value) * scale:+.2f}"

@@ -9,7 +9,6 @@ __getattr__, __dir__, __all__ = attach(
         "Cell": "keras_actnas.search.topology",
         "CostTable": "keras_actnas.search.ran_e_costs",
         "DESIGNS": "keras_actnas.search.designs",
-        "EthosUEstimate": "keras_actnas.search.ethos_u",
         "EthosULatency": "keras_actnas.search.ran_e_costs",
         "HostLatency": "keras_actnas.search.ran_e_costs",
         "ILPResult": "keras_actnas.search.ilp",
@@ -26,7 +25,6 @@ __getattr__, __dir__, __all__ = attach(
         "choose_blocks": "keras_actnas.search.ran_e_choice",
         "count_macs": "keras_actnas.search.macs",
         "densenet_cells": "keras_actnas.search.topology",
-        "estimate_ethos_u": "keras_actnas.search.ethos_u",
         "fit_table": "keras_actnas.search.tables",
         "image_batch": "keras_actnas.search.images",
         "log2_linear_regions": "keras_actnas.search.topology",
@@ -42,5 +40,7 @@ __getattr__, __dir__, __all__ = attach(
         "scale": "keras_actnas.search.scaling",
         "single_swaps": "keras_actnas.search.designs",
         "solve_ilp": "keras_actnas.search.ilp",
+        "solve_lzcm": "keras_actnas.search.heuristics",
+        "solve_naive": "keras_actnas.search.heuristics",
     },
 )

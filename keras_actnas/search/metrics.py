@@ -1,9 +1,9 @@
-"""The metrics that a search measures, with their units."""
+"""The names of the metrics that a search is usually about."""
 
 from __future__ import annotations
 
 LATENCY = "latency"
-NWOT = "nwot"
+"""Time of one inference. Its unit, and what else there is, is the device's matter: see `devices.Device.metrics`."""
 
-UNITS = {LATENCY: "ms", NWOT: ""}
-"""Metric -> unit; a score has none."""
+NWOT = "nwot"
+"""The score of a network without training (Mellor et al. 2021), which has no unit."""

@@ -14,13 +14,16 @@ import numpy as np
 from keras_actnas.core.assignment import Assignment
 from keras_actnas.core.constraints import Constraint
 from keras_actnas.core.errors import InputError
+from keras_actnas.core.files import write_atomically
 from keras_actnas.core.journal import Measurement
 from keras_actnas.core.proposal import Proposal, save_proposals
 from keras_actnas.core.table import MetricTable
-from keras_actnas.export import TFLiteNetwork, to_editable
+from keras_actnas.devices import Device, HostDevice, Network, Request, record
+from keras_actnas.devices.plan import DEFAULT_RUNS, affordable_runs, measuring_seconds
+from keras_actnas.devices.recording import board_of, unsupported
 from keras_actnas.export.activation_ops import check_editable
 from keras_actnas.export.keras_files import save_keras
-from keras_actnas.search import latency, scores
+from keras_actnas.search import readings, scores
 from keras_actnas.search.designs import is_exhaustive, make_design
 from keras_actnas.search.fingerprint import model_fingerprint
 from keras_actnas.search.ilp import InfeasibleError, solve_ilp
@@ -35,14 +38,17 @@ from keras_actnas.search.verification import (
     MarginSearch,
     choose,
     measured_metrics,
+    notes,
     predicted_metrics,
     rank,
-    with_latency,
+    with_measured,
 )
-from keras_actnas.surgery import activation_sites, replace_activations
-from keras_actnas.tflite_bench import DEFAULT_RUNS, TFLiteRunner, describe_device, load_runtime
+from keras_actnas.surgery import activation_sites, current_assignment, replace_activations
 
 Say = Callable[[str], None]
+
+CALIBRATION_IMAGES = 32
+"""Crops of photographs that calibrate the ranges of an int8 network."""
 
 
 class Search:
@@ -52,6 +58,7 @@ class Search:
       model: The reference network: functional or Sequential, with a fixed image size.
       out: The run folder.
       settings: What to search for and how.
+      device: What the network will run on; this machine with a TFLite runtime when None.
       score_model: The same network at another image size, for the score alone; its sites must be the same.
       name: What the model is called in the run folder.
       progress: Wraps an iterable for a progress bar: `progress(iterable, label)`.
@@ -67,6 +74,7 @@ class Search:
         out: str | os.PathLike[str],
         settings: SearchSettings | None = None,
         *,
+        device: Device | None = None,
         score_model: keras.Model | None = None,
         name: str = "",
         progress: Progress | None = None,
@@ -75,27 +83,34 @@ class Search:
         self.model = model
         self.score_model = score_model or model
         self.settings = settings or SearchSettings()
+        self.device = device or HostDevice()
         self.seconds: dict[str, float] = {}
         self._progress = progress
         self._say = say
         self._scorer: NWOTScorer | None = None
-        self._network: TFLiteNetwork | None = None
+        self._network: Network | None = None
+        self._activations: tuple[str, ...] = ()
+        self.settings.check_metrics([*self.device.metrics, scores.METRIC])
         _check_same_sites(self.model, self.score_model)
         check_editable(self.settings.activations)
         self._fingerprint = model_fingerprint(model)
+        if self.device.model not in (None, self._fingerprint):
+            raise InputError(
+                f"Expected measurements of this model, {self._fingerprint}. Received: {self.device.name} with those of "
+                f"another, {self.device.model}. The model has to be the same, with the same weights (--seed)."
+            )
         self.folder = RunFolder(out, self._identity(name))
 
     def _identity(self, name: str) -> dict[str, object]:
         """Returns what the measurements depend on; what a person would name first comes first."""
-        device, runtime = describe_device(), load_runtime()
         return {
             "model": name or self.model.name,
             "input_shape": list(self.model.inputs[0].shape[1:]),
             "seed": self.settings.seed,
-            "num_threads": self.settings.num_threads,
-            "delegate": self.settings.delegate,
-            "runtime": f"{runtime.name} {runtime.version}",
-            **{f"device {key}": device[key] for key in ("board", "cpu", "architecture", "cores")},
+            "device": self.device.name,
+            **self.device.conditions,
+            **{f"device {key}": value for key, value in board_of(self.device.describe()).items()},
+            "precision": self.device.precision,
             "weights and structure": self._fingerprint,
         }
 
@@ -104,51 +119,99 @@ class Search:
         with self.folder.journal:  # No other process may measure into it meanwhile.
             self.check()
             self.convert()
-            tables = {latency.METRIC: self.bench(), scores.METRIC: self.score()}
+            tables = {**self.bench(), scores.METRIC: self.score()}
             return self.verify(*self.refine(tables))
 
     def check(self) -> None:
         """Scores the reference once, so that what is wrong with model or images comes up before minutes of work."""
         _check_finite(self.model)
         with self._timed("score"):
-            reference = Assignment((site.name, site.activation) for site in activation_sites(self.model))
-            self._scores([], "design", reference, self.settings.score_seeds()[:1])
+            self._scores([], "design", current_assignment(self.model), self.settings.score_seeds()[:1])
 
-    def convert(self) -> TFLiteNetwork:
+    def convert(self) -> Network:
         """Returns the converted network; converts only where the folder has none yet."""
         if self._network is None:
-            path = self.folder.file("reference.tflite")
+            path = self.folder.file(f"reference{self.device.suffix}")
             with self._timed("convert"):
                 if not path.exists():
-                    self._say(str(to_editable(self.model, path)))
-                self._network = TFLiteNetwork(path)
+                    images = (
+                        None
+                        if self.device.precision == "float32"
+                        else images_for(self.model, self.settings, CALIBRATION_IMAGES)
+                    )
+                    self._say(str(self.device.convert(self.model, path, images)))
+                self._network = self.device.open_network(path)
         return self._network
 
-    def design(self) -> list[Assignment]:
-        """Returns the networks to measure and to score: mixtures of the sites that the .tflite can exchange."""
-        settings = self.settings
-        reference = self.convert().reference
-        settings.check_networks({*settings.activations, *reference.values()})
-        return make_design(settings.design, reference, settings.activations, settings.networks, settings.seed)
+    @property
+    def reference(self) -> Assignment:
+        """The model's own activations, at the sites that the converted network can exchange."""
+        return current_assignment(self.model).at(self.convert().reference)
 
-    def bench(self) -> MetricTable:
-        """Measures the latency of the design on this machine; returns and saves the latency table."""
+    def activations(self) -> tuple[str, ...]:
+        """Returns the candidates, without those that the device cannot run, which is not the same as slow."""
+        if not self._activations:
+            wanted = self.settings.activations
+            with self._timed("bench"), self.folder.journal as journal:
+                network = self.convert()
+                refused = unsupported(self.device, network, wanted, journal, self.reference, self._fingerprint)
+            for name, reason in refused.items():
+                self._say(f"{self.device.name} cannot run {name}, which is no candidate then: {reason}")
+            self._activations = tuple(name for name in wanted if name not in refused)
+            if not self._activations:
+                raise InputError(
+                    f"Expected activations that {self.device.name} can run. Received: {', '.join(wanted)}; "
+                    f"{next(iter(refused.values()))}"
+                )
+        return self._activations
+
+    def design(self, name: str | None = None) -> list[Assignment]:
+        """Returns the networks to measure, or those of a design by name.
+
+        Where a device has measured already, they are those that it has measured.
+        """
+        settings, reference = self.settings, self.reference
+        if name is None:
+            if self.device.available is not None:
+                measured = self.device.available.items()
+                return [one for one, purpose in measured if purpose == "design" and one != reference]
+            name = settings.device_design(self.device.exact)
+        settings.check_networks({*settings.activations, *reference.values()})
+        return make_design(name, reference, self.activations(), settings.networks, settings.seed)
+
+    def bench(self) -> dict[str, MetricTable]:
+        """Has the device measure the design; returns and saves its tables, such as that of the latency."""
         network, design = self.convert(), self.design()
         with self._timed("bench"):
             made = self._measure(design, self._affordable(design, "network"), "design", self.settings.runs or 1)
-            reference = latency.latency_of_reference(made)
-            table = fit_table(
-                latency.latency_observations(made, reference),
-                network.reference,
-                self.settings.activations,
-                reference,
-                metric=latency.METRIC,
-                unit=latency.UNIT,
-                prior=self._prior(CostPrior({site.name: float(site.elements) for site in network.sites})),
-                context={"design": self.settings.design, "networks": len(design), "conditions": made[0].conditions},
-            )
-        self.folder.save_table(table)
-        return table
+            self._report_failures(made)
+            sizes = {site.name: float(site.elements) for site in network.sites}
+            prior = None if self.device.exact else self._prior(CostPrior(sizes))
+            tables = {metric: self._device_table(made, metric, prior) for metric in self.device.metrics}
+        for table in tables.values():
+            self.folder.save_table(table)
+        return tables
+
+    def _device_table(self, made: dict[Assignment, list[Measurement]], metric: str, prior: Prior | None) -> MetricTable:
+        exact, lines = self.device.exact, readings.of_metric(made, metric)
+        reference = readings.reference_estimate(lines, exact)
+        return fit_table(
+            readings.observations(lines, reference, exact),
+            self.reference,
+            self.activations(),
+            reference,
+            metric=metric,
+            unit=self.device.metrics[metric],
+            prior=prior,
+            context={
+                "device": self.device.name,
+                "estimated": self.device.estimated,
+                "design": self.settings.device_design(exact),
+                "networks": len(made),
+                "conditions": dict(self.device.conditions),
+                "described": dict(lines[0].device),
+            },
+        )
 
     def score(self, also: Sequence[Assignment] = ()) -> MetricTable:
         """Computes the NWOT of the design; returns and saves its table: the mean over the initializations.
@@ -156,19 +219,20 @@ class Search:
         Args:
           also: More networks to score and to fit the table to.
         """
-        network, design, seeds = self.convert(), self.design(), self.settings.score_seeds()
+        settings, own, seeds = self.settings, self.reference, self.settings.score_seeds()
+        design = self.design(settings.score_design)
         with self._timed("score"):
-            made = self._scores([*design, *also], "design", network.reference, seeds)
+            made = self._scores([*design, *also], "design", own, seeds)
             tables = [
                 fit_table(
                     observations,
-                    network.reference,
-                    self.settings.activations,
+                    own,
+                    self.activations(),
                     reference,
                     metric=scores.METRIC,
                     unit=scores.UNIT,
                     prior=self._prior(CurvePrior()),
-                    context={"design": self.settings.design, "networks": len(made) // len(seeds), "seeds": seeds},
+                    context={"design": settings.score_design, "networks": len(made) // len(seeds), "seeds": seeds},
                 )
                 for reference, observations in scores.score_observations(made).values()
             ]
@@ -232,15 +296,22 @@ class Search:
         The best is measured once more, and that is the latency it is reported with: the first measurement made it the
         best, partly by luck.
         """
-        reference = self.convert().reference
-        uniform = [Proposal(f"all {name}", Assignment.uniform(reference, name)) for name in self.settings.activations]
+        reference = self.reference
+        uniform = [Proposal(f"all {name}", Assignment.uniform(reference, name)) for name in self.activations()]
         rows = [*proposals, *(row for row in uniform if row.assignment != reference)]
         networks = [row.assignment for row in rows]
+        exact, main = self.device.exact, next(iter(self.device.metrics))
         with self._timed("verify"), self.folder.journal:
-            runs = self._affordable(networks, "proposal", tables[latency.METRIC].reference_value.value)
-            times = self._measure(networks, runs, "verify", runs)
+            runs = self._affordable(networks, "proposal", tables[main].reference_value.value)
+            available = self.device.available
+            measurable = [one for one in (reference, *networks) if available is None or one in available]
+            times = self._measure(measurable, runs, "verify", runs, inspect=True)
+            self._report_failures(times)
             made = self._scores(networks, "verify", reference, self.settings.score_seeds())
-            own, measured = measured_metrics(times, made, reference)
+            own, measured = measured_metrics(times, made, reference, exact)
+            # Where no proposal can be measured, the reference's values are those that were measured with the design.
+            earlier = {metric: tables[metric].reference_value for metric in self.device.metrics}
+            own = {**earlier, **measured.get(reference, {}), **own}
             baseline = Proposal("reference", reference, measured=own)
             rows = [
                 dataclasses.replace(
@@ -252,9 +323,21 @@ class Search:
             ]
             ranked = rank(rows[: len(proposals)], baseline, self.settings)
             best, *others = (dataclasses.replace(row, name=f"ilp-{n}") for n, row in enumerate(ranked, start=1))
-            again = self._measure([best.assignment], runs, "confirm", runs)
-            best = with_latency(best, latency.latency_estimate(again[0], own[latency.METRIC]))
-        result = SearchResult(baseline, [best, *others], rows[len(proposals) :], tables, self.settings, self.seconds)
+            if main in best.measured and not exact and available is None:
+                again = readings.of_metric(self._measure([best.assignment], runs, "confirm", runs), main)
+                best = with_measured(best, main, readings.estimate(again[0], own[main]))
+        units = {**self.device.metrics, scores.METRIC: scores.UNIT}
+        result = SearchResult(
+            baseline,
+            [best, *others],
+            rows[len(proposals) :],
+            tables,
+            self.settings,
+            self.seconds,
+            self.device.name,
+            units,
+            notes([baseline, best, *others, *rows[len(proposals) :]], times),
+        )
         with self._timed("write"):
             self._write(result)
         return result
@@ -267,7 +350,7 @@ class Search:
 
     def _missed(self, assignments: Sequence[Assignment]) -> list[float]:
         """Returns, for every constraint, by how much the computed scores miss it at most; 0 for other metrics."""
-        reference = self.convert().reference
+        reference = self.reference
         made = self._scores(assignments, "design", reference, self.settings.score_seeds())
         own, estimates = scores.score_estimates(made, reference)
         return [
@@ -280,41 +363,43 @@ class Search:
     def _prior(self, prior: Prior) -> Prior | None:
         """Returns the prior, or None where the design tells every effect by itself."""
         settings = self.settings
-        complete = is_exhaustive(self.convert().reference, settings.activations, settings.networks)
+        complete = is_exhaustive(self.reference, self.activations(), settings.networks)
         return None if complete or settings.design == "single_swaps" else prior
 
     def _affordable(self, networks: Sequence[Assignment], what: str, reference_ms: float | None = None) -> int:
         """Returns how many timed runs each network gets: as many as were asked for, or as the time allows."""
+        if self.device.exact or self.device.available is not None:
+            return 1
         if self.settings.runs:
             return self.settings.runs
-        reference_ms = reference_ms or self._probe()
-        runs = latency.affordable_runs(reference_ms, len(networks), 60 * self.settings.minutes)
+        reference_ms = reference_ms or self.device.probe(self.convert(), self.reference)
+        runs = affordable_runs(reference_ms, len(networks), 60 * self.settings.minutes)
         if runs < DEFAULT_RUNS:
-            minutes = latency.measuring_seconds(reference_ms, len(networks), runs) / 60
+            minutes = measuring_seconds(reference_ms, len(networks), runs) / 60
             self._say(
                 f"Each {what} gets {runs} timed runs, not {DEFAULT_RUNS}: {len(networks)} of them take about "
                 f"{minutes:.1f} minutes then (--minutes={self.settings.minutes:g}, --runs)."
             )
         return runs
 
-    def _probe(self) -> float:
-        """Returns about how long the reference takes, in ms."""
-        runner = TFLiteRunner(self.convert().edit({}), self.settings.num_threads, self.settings.delegate)
-        runner.warm_up(3)
-        return float(np.median([runner.run() for _ in range(5)]))
-
     def _measure(
-        self, assignments: Sequence[Assignment], runs: int, purpose: str, least_runs: int
-    ) -> list[Measurement]:
+        self, assignments: Sequence[Assignment], runs: int, purpose: str, least_runs: int, inspect: bool = False
+    ) -> dict[Assignment, list[Measurement]]:
         with self.folder.journal as journal:
-            return latency.measure_assignments(
-                self.convert(),
-                assignments,
-                journal,
-                latency.HostBench(self.settings.num_threads, self.settings.delegate, runs, least_runs),
-                model_hash=self._fingerprint,
-                purpose=purpose,
-                progress=self._progress,
+            request = Request(tuple(assignments), self.reference, runs, purpose, self._fingerprint, inspect, least_runs)
+            return record(self.device, self.convert(), request, journal, self._progress)
+
+    def _report_failures(self, made: dict[Assignment, list[Measurement]]) -> None:
+        failed = readings.failures(made)
+        if failed:
+            self._say(
+                f"{len(failed)} of {len(made)} networks cannot be run on {self.device.name}, and count for nothing: "
+                f"{next(iter(failed.values()))}"
+            )
+        if made and len(failed) == len(made):
+            raise InputError(
+                f"Expected networks that {self.device.name} can run. Received: none that it can; "
+                f"{next(iter(failed.values()))}"
             )
 
     def _scores(
@@ -344,7 +429,7 @@ class Search:
         best = result.best.assignment
         best.save(self.folder.file("best.json"))
         save_keras(replace_activations(self.model, best), self.folder.file("best.keras"))
-        self.convert().save(self.folder.file("best.tflite"), best)
+        write_atomically(self.folder.file(f"best{self.device.suffix}"), self.convert().edit(best))
 
     @contextlib.contextmanager
     def _timed(self, stage: str) -> Iterator[None]:
@@ -353,10 +438,15 @@ class Search:
         self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - start
 
 
+def images_for(model: keras.Model, settings: SearchSettings, count: int) -> np.ndarray:
+    """Returns preprocessed crops of the photographs that the settings name, shape (count, height, width, channels)."""
+    shape = tuple(model.inputs[0].shape[1:])
+    return image_batch(settings.images, count, shape, settings.seed, settings.pixel_max)
+
+
 def make_scorer(model: keras.Model, settings: SearchSettings) -> NWOTScorer:
     """Returns a scorer of a model on the photographs that the settings name."""
-    shape = tuple(model.inputs[0].shape[1:])
-    images = image_batch(settings.images, settings.batch_size, shape, settings.seed, settings.pixel_max)
+    images = images_for(model, settings, settings.batch_size)
     return NWOTScorer(model, images, settings.activations, settings.batch_norm)
 
 

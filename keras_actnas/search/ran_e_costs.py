@@ -16,10 +16,10 @@ import numpy as np
 
 from keras_actnas.core.errors import InputError
 from keras_actnas.core.table import Estimate
+from keras_actnas.devices.ethos_u import estimate_ethos_u
 from keras_actnas.export import to_tflite
 from keras_actnas.models.ran_e import RANE
 from keras_actnas.models.ran_e_blocks import Block
-from keras_actnas.search.ethos_u import estimate_ethos_u
 from keras_actnas.search.ran_e import Build
 from keras_actnas.tflite_bench import DEFAULT_RUNS, TFLiteRunner, measure, paired_ratio, summarize
 

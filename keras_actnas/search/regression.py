@@ -22,7 +22,7 @@ class Effects:
 
 
 def _known(errors: np.ndarray) -> np.ndarray:
-    """Returns the standard errors that say something; zero is what too few runs give by luck."""
+    """Returns the standard errors that say something of noise; zero is exact, or what too few runs give by luck."""
     return errors[np.isfinite(errors) & (errors > 0)]
 
 
@@ -44,7 +44,10 @@ def _residual(noise: float, errors: np.ndarray) -> float:
 
 
 def least_squares(incidence: np.ndarray, deltas: np.ndarray, errors: np.ndarray, metric: str) -> Effects:
-    """Fits deltas = incidence @ effects + noise; the noise is that of the residuals, or the stated one without any."""
+    """Fits deltas = incidence @ effects + noise; the noise is that of the residuals, or the stated one without any.
+
+    Where there are no residuals and every stated error is zero, the deltas are exact, and so are the effects.
+    """
     rows, columns = incidence.shape
     weights = _weights(errors)
     design, target = incidence * weights[:, None], deltas * weights
@@ -55,7 +58,7 @@ def least_squares(incidence: np.ndarray, deltas: np.ndarray, errors: np.ndarray,
             f"tell {rank}. Measure more networks, or give a prior that ties the effects together."
         )
     freedom = rows - rank
-    stated = 1.0 if _known(errors).size else np.nan
+    stated = 1.0 if _known(errors).size else (np.nan if errors.any() else 0.0)
     noise = float(np.sum((target - design @ effects) ** 2) / freedom) if freedom else stated
     residual = _residual(noise, errors) if freedom else 0.0
     return Effects(effects, noise * np.linalg.inv(design.T @ design), residual)

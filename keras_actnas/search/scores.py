@@ -12,13 +12,13 @@ from keras_actnas.core.assignment import Assignment
 from keras_actnas.core.curves import curve_difference
 from keras_actnas.core.journal import Journal, Measurement
 from keras_actnas.core.table import Estimate
-from keras_actnas.search.metrics import NWOT, UNITS
+from keras_actnas.search.metrics import NWOT
 from keras_actnas.search.nwot import NWOTScorer
 from keras_actnas.search.progress import Progress
 from keras_actnas.search.tables import Observation
 
 METRIC = NWOT
-UNIT = UNITS[METRIC]
+UNIT = ""
 
 
 def score_assignments(

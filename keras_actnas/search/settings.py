@@ -14,9 +14,8 @@ from keras_actnas.core.proposal import Proposal
 from keras_actnas.core.table import MetricTable
 from keras_actnas.search.choice_program import SOLVERS
 from keras_actnas.search.designs import DESIGNS
-from keras_actnas.search.metrics import LATENCY, UNITS
+from keras_actnas.search.metrics import NWOT
 from keras_actnas.search.regression import LEAST_FREEDOM
-from keras_actnas.tflite_bench import DELEGATES
 
 BatchNormMode = Literal["inference", "batch"]
 BATCH_NORM_MODES = ("inference", "batch")
@@ -34,13 +33,12 @@ class SearchSettings:
       top_k: How many proposals.
       min_distance: In how many sites each proposal differs from every other, at least.
       solver: "highs" or "cbc".
-      design: Which networks are measured: "mixtures" or "single_swaps" (the paper's).
+      design: Which networks are measured and scored: "mixtures" or "single_swaps" (the paper's). None for mixtures,
+        but single swaps on a device that is exact.
       networks: How many mixtures are measured and scored.
       rounds: How often proposals may be scored, the score table fitted again, and solved again.
       runs: Timed runs of each candidate; None for as many as `minutes` allow, at most 50.
       minutes: Time budget for measuring the latency table, and again for verifying.
-      num_threads: Threads of the TFLite interpreter.
-      delegate: "xnnpack" or "none".
       images: Folder of photographs for the score; None for those that scikit-image ships.
       batch_size: Images in the batch that the score is computed on.
       pixel_max: Value of a white pixel as the model expects it: 1 or 255.
@@ -56,13 +54,11 @@ class SearchSettings:
     top_k: int = 5
     min_distance: int = 3
     solver: str = "highs"
-    design: str = "mixtures"
+    design: str | None = None
     networks: int = 150
     rounds: int = 5
     runs: int | None = None
     minutes: float = 2.0
-    num_threads: int = 1
-    delegate: str = "xnnpack"
     images: str | None = None
     batch_size: int = 16
     pixel_max: float = 1.0
@@ -75,6 +71,15 @@ class SearchSettings:
         """The metric that is minimized or maximized."""
         return str(self.maximize or self.minimize)
 
+    def device_design(self, exact: bool) -> str:
+        """Returns which networks a device measures; an exact one needs no mixtures to average noise out."""
+        return self.design or ("single_swaps" if exact else "mixtures")
+
+    @property
+    def score_design(self) -> str:
+        """Which networks are scored."""
+        return self.design or "mixtures"
+
     def score_seeds(self) -> list[int | None]:
         """Returns the seeds of the initializations that scores are averaged over; None for the model's own weights."""
         return [self.seed + number for number in range(self.seeds)] or [None]
@@ -82,32 +87,34 @@ class SearchSettings:
     def __post_init__(self) -> None:
         object.__setattr__(self, "activations", parse_activations(self.activations))
         self._check_numbers()
-        for name, known in (
-            ("design", DESIGNS), ("solver", SOLVERS), ("delegate", DELEGATES), ("batch_norm", BATCH_NORM_MODES)
-        ):  # fmt: skip
+        for name, known in (("design", (None, *DESIGNS)), ("solver", SOLVERS), ("batch_norm", BATCH_NORM_MODES)):
             if getattr(self, name) not in known:
-                raise InputError(f"Expected {name} out of {', '.join(known)}. Received: {getattr(self, name)!r}.")
+                names = ", ".join(filter(None, known))
+                raise InputError(f"Expected {name} out of {names}. Received: {getattr(self, name)!r}.")
         if (self.minimize is None) == (self.maximize is None):
             raise InputError(
                 f"Expected one metric to minimize or maximize. Received: minimize={self.minimize!r}, "
                 f"maximize={self.maximize!r}."
             )
-        for metric in (self.objective, *(constraint.metric for constraint in self.constraints)):
-            if metric not in UNITS:
-                raise InputError(
-                    f"Expected a metric that a search measures. Received: {metric!r}.{closest(metric, UNITS)}"
-                )
         for upper, lower in itertools.permutations(self.constraints, 2):
             if _contradict(upper, lower):
                 raise InputError(
                     f"Expected constraints that do not contradict each other. Received: {upper} and {lower}."
                 )
 
+    def check_metrics(self, metrics: Collection[str]) -> None:
+        """Raises `InputError` when the objective or a constraint is on none of the `metrics` that are measured."""
+        for metric in (self.objective, *(constraint.metric for constraint in self.constraints)):
+            if metric not in metrics:
+                raise InputError(
+                    f"Expected a metric that a search measures. Received: {metric!r}.{closest(metric, metrics)}"
+                )
+
     def check_networks(self, activations: Collection[str]) -> None:
         """Raises `InputError` when the mixtures are too few for all the `activations` that occur in them."""
         # Two features an activation, less those of any one, and a few networks more to tell the noise by.
         least = 2 * (len(activations) - 1) + LEAST_FREEDOM
-        if self.design == "mixtures" and self.networks < least:
+        if self.score_design == "mixtures" and self.networks < least:
             raise InputError(
                 f"Expected networks of at least {least} for {len(activations)} activations. Received: {self.networks}."
             )
@@ -116,7 +123,6 @@ class SearchSettings:
         for name, least in (
             ("top_k", 1),
             ("min_distance", 1),
-            ("num_threads", 1),
             ("batch_size", 2),
             ("seeds", 0),
             ("rounds", 1),
@@ -135,7 +141,7 @@ def _contradict(upper: Constraint, lower: Constraint) -> bool:
     if (upper.metric, upper.sense, lower.sense) != (lower.metric, "<=", ">="):
         return False
     factor, offset = lower.factor - upper.factor, lower.offset - upper.offset
-    positive = upper.metric == LATENCY  # A score can be negative, so shares of it tell nothing.
+    positive = upper.metric != NWOT  # A score can be negative, so shares of it tell nothing.
     return max(factor, offset) > 0 and min(factor, offset) >= 0 and (positive or factor == 0)
 
 
@@ -150,6 +156,9 @@ class SearchResult:
       tables: Metric -> table.
       settings: What was asked for.
       seconds: Stage -> time it took, s.
+      device: What the device is called.
+      units: Metric -> unit, of the metrics that have tables.
+      notes: What there is to know about single networks on the device: "ilp-1: 3 delegate partitions".
     """
 
     reference: Proposal
@@ -158,6 +167,9 @@ class SearchResult:
     tables: dict[str, MetricTable]
     settings: SearchSettings
     seconds: dict[str, float]
+    device: str = "host"
+    units: dict[str, str] = dataclasses.field(default_factory=dict)
+    notes: list[str] = dataclasses.field(default_factory=list)
 
     @property
     def best(self) -> Proposal:

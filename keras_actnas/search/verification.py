@@ -3,39 +3,49 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
+from typing import Any
 
 from keras_actnas.core.assignment import Assignment
 from keras_actnas.core.errors import InputError
 from keras_actnas.core.journal import Measurement
 from keras_actnas.core.proposal import Proposal
 from keras_actnas.core.table import Estimate, MetricTable
-from keras_actnas.search import latency, scores
+from keras_actnas.search import readings, scores
 from keras_actnas.search.settings import SearchSettings
 
 Metrics = dict[str, Estimate]
 
 
 def measured_metrics(
-    times: Sequence[Measurement], made: Sequence[Measurement], reference: Assignment
+    measured: Mapping[Assignment, Sequence[Measurement]],
+    made: Sequence[Measurement],
+    reference: Assignment,
+    exact: bool = False,
 ) -> tuple[Metrics, dict[Assignment, Metrics]]:
     """Returns what was measured of the reference and of every assignment.
 
     Args:
-      times: Latency measurements, one for each assignment, all beside the reference.
+      measured: The device's measurements of assignments, all beside the reference; of some there may be none.
       made: Scores of the same assignments.
       reference: The reference network's assignment.
+      exact: Whether the device gives the same values each time.
     """
-    own_latency = latency.latency_of_reference(times)
     own_score, score_of = scores.score_estimates(made, reference)
-    measured = {
-        measurement.assignment: {
-            latency.METRIC: latency.latency_estimate(measurement, own_latency),
-            scores.METRIC: score_of[measurement.assignment],
-        }
-        for measurement in times
-    }
-    return {latency.METRIC: own_latency, scores.METRIC: own_score}, measured
+    own = {scores.METRIC: own_score}
+    found: dict[Assignment, Metrics] = {assignment: {} for assignment in measured}
+    found.update({assignment: {scores.METRIC: score} for assignment, score in score_of.items()})
+    for metric in dict.fromkeys(one.metric for lines in measured.values() for one in lines if not one.failure):
+        lines = readings.of_metric(measured, metric)
+        beside = [one for one in lines if one.reference_samples]
+        if beside:
+            own[metric] = readings.reference_estimate(beside, exact)
+        for one in lines:
+            if one.reference_samples:
+                found[one.assignment][metric] = readings.estimate(one, own[metric], exact)
+            else:  # What one look tells, of each network by itself.
+                found[one.assignment][metric] = Estimate(one.samples[0])
+    return own, found
 
 
 def predicted_metrics(row: Proposal, tables: Mapping[str, MetricTable], reference: Metrics) -> Metrics:
@@ -51,7 +61,8 @@ def predicted_metrics(row: Proposal, tables: Mapping[str, MetricTable], referenc
             value = row.predicted.get(metric) or table.predict(row.assignment)
         except InputError:
             continue
-        scale = reference[metric].value / table.reference_value.value if table.unit else 1.0
+        own = reference.get(metric, table.reference_value)
+        scale = own.value / table.reference_value.value if table.unit else 1.0
         predicted[metric] = Estimate(value.value * scale, value.standard_error * scale)
     return predicted
 
@@ -121,13 +132,40 @@ def rank(rows: Sequence[Proposal], reference: Proposal, settings: SearchSettings
 
 
 def _together(row: Proposal, metric: str) -> float:
-    measured, predicted = row.measured[metric], row.predicted.get(metric)
-    if predicted is None or not (measured.standard_error > 0 and predicted.standard_error > 0):
-        return measured.value
-    weight, other = measured.standard_error**-2, predicted.standard_error**-2
-    return (weight * measured.value + other * predicted.value) / (weight + other)
+    measured, predicted = row.measured.get(metric), row.predicted.get(metric)
+    known = [value for value in (measured, predicted) if value is not None]
+    if len(known) == 1 or not all(value.standard_error > 0 for value in known):
+        return known[0].value
+    weights = [value.standard_error**-2 for value in known]
+    return sum(weight * value.value for weight, value in zip(weights, known, strict=True)) / sum(weights)
 
 
-def with_latency(row: Proposal, estimate: Estimate) -> Proposal:
-    """Returns a proposal with another measured latency."""
-    return dataclasses.replace(row, measured={**row.measured, latency.METRIC: estimate})
+def with_measured(row: Proposal, metric: str, estimate: Estimate) -> Proposal:
+    """Returns a proposal with another measured value of a metric."""
+    return dataclasses.replace(row, measured={**row.measured, metric: estimate})
+
+
+def notes(rows: Sequence[Proposal], measured: Mapping[Assignment, Sequence[Measurement]]) -> list[str]:
+    """Returns what there is to know about how the device runs each network, a line for each that has something."""
+    lines = []
+    for row in rows:
+        for one in list(measured.get(row.assignment, ()))[:1]:
+            if one.failure:
+                said = [f"cannot be run: {one.failure}"]
+            else:
+                said = [say(one.conditions[key]) for key, say in _REMARKS.items() if one.conditions.get(key)]
+            if any(said):
+                lines.append(f"{row.name}: {'; '.join(filter(None, said))}.")
+    return lines
+
+
+def _split(partitions: int) -> str:
+    return f"the delegate runs it in {partitions} parts, with other kernels in between" if partitions > 1 else ""
+
+
+_REMARKS: dict[str, Callable[[Any], str]] = {
+    "partitions": _split,
+    "float_islands": lambda operators: f"computes in float: {', '.join(operators)}",
+    "cpu_operators": lambda operators: f"left to the CPU, at no cost in the estimate: {', '.join(operators)}",
+    "disturbed": lambda reason: f"measured while the board was disturbed: {reason}",
+}

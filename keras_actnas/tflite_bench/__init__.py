@@ -9,11 +9,14 @@ from keras_actnas.tflite_bench.measure import (
     DEFAULT_RUNS,
     DEFAULT_WARMUP,
     LatencyMeasurement,
-    TFLiteRunner,
+    Opening,
     measure,
 )
+from keras_actnas.tflite_bench.memory import peak_memory
 from keras_actnas.tflite_bench.report import describe_measurement
+from keras_actnas.tflite_bench.runner import TFLiteRunner
 from keras_actnas.tflite_bench.runtime import DELEGATES, RUNTIMES, Runtime, load_runtime
+from keras_actnas.tflite_bench.stability import stability_warnings
 
 __all__ = [
     "DEFAULT_RUNS",
@@ -22,6 +25,7 @@ __all__ = [
     "RUNTIMES",
     "LatencyMeasurement",
     "LatencySummary",
+    "Opening",
     "PairedRatio",
     "Runtime",
     "TFLiteRunner",
@@ -30,5 +34,7 @@ __all__ = [
     "load_runtime",
     "measure",
     "paired_ratio",
+    "peak_memory",
+    "stability_warnings",
     "summarize",
 ]

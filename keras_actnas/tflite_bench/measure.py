@@ -4,122 +4,37 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import time
-import warnings
-from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from keras_actnas.core.errors import InputError
 from keras_actnas.core.stats import LatencySummary, PairedRatio, paired_ratio, summarize
-from keras_actnas.tflite_bench.flatbuffer import check_whole
-from keras_actnas.tflite_bench.runtime import DELEGATES, Runtime, load_runtime
+from keras_actnas.tflite_bench.runner import TFLiteRunner
+from keras_actnas.tflite_bench.runtime import Runtime
 
 DEFAULT_RUNS = 50
 DEFAULT_WARMUP = 5
 
+SESSIONS = 6
+"""How often two files that are compared are opened, if there are runs enough for two in each session: an even number."""
 
-class TFLiteRunner:
-    """One .tflite in one interpreter, fed with fixed random inputs.
+_WARMUP_AGAIN = 2
+"""Runs before the timed ones where a network is opened again: caches and clocks are warm, its own memory is not."""
 
-    Args:
-      model: Path or bytes of the .tflite.
-      num_threads: Threads of the interpreter.
-      delegate: "xnnpack" (on by default in every runtime) or "none" for the built-in kernels.
-      runtime: A runtime of `load_runtime`; the first one installed when None.
-      seed: Seed of the random input.
 
-    Raises:
-      InputError: Not a .tflite, truncated, dynamic shapes, or an operator that the runtime lacks.
+@dataclasses.dataclass(frozen=True)
+class Opening:
+    """How one interpreter started.
+
+    Attributes:
+      init_ms: Opening it and allocating its tensors; None if that is not known.
+      first_ms: Its very first run; None likewise.
+      warmup_ms: The runs before the timed ones, in this order; the very first run is among them unless the interpreter
+        had been used before.
     """
 
-    def __init__(
-        self,
-        model: str | os.PathLike[str] | bytes,
-        num_threads: int = 1,
-        delegate: str = "xnnpack",
-        runtime: Runtime | None = None,
-        seed: int = 0,
-    ) -> None:
-        if num_threads < 1:
-            raise InputError(f"Expected num_threads of at least 1. Received: {num_threads}.")
-        if delegate not in DELEGATES:
-            raise InputError(f"Expected delegate to be one of {', '.join(DELEGATES)}. Received: {delegate!r}.")
-        self.runtime = runtime or load_runtime()
-        self.num_threads = num_threads
-        self.delegate = delegate
-        self.name = "the given bytes" if isinstance(model, bytes) else str(model)
-        self._interpreter = self._open(_read(model))
-        self._set_inputs(np.random.default_rng(seed))
-
-    def _open(self, data: bytes) -> Any:
-        options: dict[str, Any] = {"num_threads": self.num_threads}
-        if self.delegate == "none":
-            options["experimental_op_resolver_type"] = self.runtime.plain_resolver
-        try:
-            with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", r"\s*Warning: tf.lite.Interpreter is deprecated")
-                interpreter = self.runtime.interpreter(model_content=data, **options)
-            for detail in interpreter.get_input_details():
-                if np.min(detail["shape_signature"], initial=1) < 0:
-                    raise InputError(
-                        f"Expected a .tflite with static shapes. Received: {self.name}, whose input "
-                        f"{detail['name']!r} has shape {[int(n) for n in detail['shape_signature']]}. "
-                        "Convert it with a fixed batch of 1 (`keras-actnas convert` does)."
-                    )
-            interpreter.allocate_tensors()
-        except (ValueError, RuntimeError) as error:
-            if isinstance(error, InputError):
-                raise
-            raise InputError(
-                f"Expected a .tflite that {self.runtime.name} {self.runtime.version} can run. "
-                f"Received: {self.name} ({_one_line(error)})."
-            ) from error
-        return interpreter
-
-    def _set_inputs(self, rng: np.random.Generator) -> None:
-        for detail in self._interpreter.get_input_details():
-            shape, dtype = detail["shape"], np.dtype(detail["dtype"])
-            if dtype.kind == "f":
-                value = rng.random(shape)
-            elif dtype.kind in "iu":
-                limits = np.iinfo(dtype)
-                value = rng.integers(max(limits.min, -128), min(limits.max, 255), shape, endpoint=True)
-            else:
-                raise InputError(f"Expected numeric inputs. Received: {self.name} with an input of type {dtype}.")
-            self._interpreter.set_tensor(detail["index"], value.astype(dtype))
-
-    def run(self) -> float:
-        """Runs the network once; returns the time of the invocation in milliseconds."""
-        start = time.perf_counter_ns()
-        self._interpreter.invoke()
-        return (time.perf_counter_ns() - start) / 1e6
-
-    def warm_up(self, runs: int) -> None:
-        """Runs the network `runs` times, at least once, and makes sure that its outputs are finite.
-
-        Raises:
-          InputError: The network cannot be run, or an output holds NaN or infinity: what is timed would not be what
-            the network is for.
-        """
-        try:
-            for _ in range(max(runs, 1)):
-                self.run()
-        except (ValueError, RuntimeError) as error:
-            raise InputError(
-                f"Expected a .tflite that runs on random inputs. Received: {self.name} ({_one_line(error)})."
-            ) from error
-        for output in self.outputs():
-            if output.dtype.kind == "f" and not np.isfinite(output).all():
-                raise InputError(
-                    f"Expected finite outputs. Received: {int((~np.isfinite(output)).sum())} of {output.size} values "
-                    f"NaN or infinite from {self.name}. Check the weights of the model (did its training diverge?)."
-                )
-
-    def outputs(self) -> list[np.ndarray]:
-        """Returns copies of the outputs of the last run."""
-        return [self._interpreter.get_tensor(detail["index"]) for detail in self._interpreter.get_output_details()]
+    init_ms: float | None
+    first_ms: float | None
+    warmup_ms: tuple[float, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,12 +45,18 @@ class LatencyMeasurement:
       samples: Times of the candidate in milliseconds, in the order of measuring.
       reference_samples: Times of the reference in milliseconds; sample i was taken right beside candidate sample i.
         Empty when there was no reference.
-      conditions: Threads, delegate, runtime and version, runs and warm-up runs.
+      conditions: Threads, delegate, runtime and version, runs, warm-up runs, sessions, and partitions of the
+        delegate (also the reference's) if the runtime tells.
+      openings: How the candidate started, in each session; the samples are shared out among the sessions as evenly as
+        they can be, the first ones getting more.
+      reference_openings: How the reference started, likewise.
     """
 
     samples: tuple[float, ...]
     reference_samples: tuple[float, ...]
     conditions: dict[str, str | int]
+    openings: tuple[Opening, ...] = ()
+    reference_openings: tuple[Opening, ...] = ()
 
     @property
     def summary(self) -> LatencySummary:
@@ -144,10 +65,10 @@ class LatencyMeasurement:
 
     @property
     def ratio(self) -> PairedRatio:
-        """Candidate over reference, with its standard error."""
+        """Candidate over reference, with its standard error and 95 % interval."""
         if not self.reference_samples:
             raise InputError("Expected a measurement that was interleaved with a reference. Received: one without.")
-        return paired_ratio(self.samples, self.reference_samples)
+        return paired_ratio(self.samples, self.reference_samples, max(len(self.openings), 1))
 
 
 def measure(
@@ -162,14 +83,20 @@ def measure(
 ) -> LatencyMeasurement:
     """Measures the latency of a .tflite on this machine, batch 1 (ActNAS section 3.2: 50 runs).
 
-    With a `reference`, the two take turns, and who goes first alternates: whatever slows the machine down for a while
-    then slows both, and their ratio keeps its meaning.
+    With a `reference`, the two take turns: whatever slows the machine down for a while then slows both, and their ratio
+    keeps its meaning. Every run follows one of the other network, which leaves the caches to both in the same state.
+
+    Where an interpreter's memory happens to lie makes a difference, too: two of the same file differ by 0.1 to 0.4 % for
+    as long as they live, which no number of runs averages out. So files that are compared are opened anew for each of
+    `SESSIONS` sessions, in either order by turns.
 
     Args:
       model: Path or bytes of a .tflite, or a runner that is already open.
-      reference: The network to compare with, likewise.
+      reference: The network to compare with, likewise. If one of the two is open already there is a single session, and
+        the ratio is that of these two interpreters.
       runs: Timed runs of each.
-      warmup: Runs of each before the first timed one (at least one, which also checks that outputs are finite).
+      warmup: Runs of each before the first timed one (at least one, which also checks that outputs are finite); where
+        networks are opened again, no more than 2.
       num_threads: Threads, for models that are opened here.
       delegate: "xnnpack" or "none", likewise.
       runtime: Runtime to open models with.
@@ -179,50 +106,71 @@ def measure(
     """
     if runs < 1:
         raise InputError(f"Expected at least 1 run. Received: runs={runs}.")
-    candidate = _runner(model, num_threads, delegate, runtime)
-    other = None if reference is None else _runner(reference, num_threads, delegate, runtime)
-    for runner in (candidate, other):
-        if runner is not None:
-            runner.warm_up(warmup)
-    samples, reference_samples = [], []
-    for number in range(runs):
-        if other is None:
-            samples.append(candidate.run())
-        elif number % 2:
-            samples.append(candidate.run())
-            reference_samples.append(other.run())
-        else:
-            reference_samples.append(other.run())
-            samples.append(candidate.run())
-    conditions: dict[str, str | int] = {
-        "runtime": candidate.runtime.name,
-        "runtime_version": candidate.runtime.version,
-        "num_threads": candidate.num_threads,
-        "delegate": candidate.delegate,
-        "runs": runs,
-        "warmup": max(warmup, 1),
-    }
-    return LatencyMeasurement(tuple(samples), tuple(reference_samples), conditions)
+    options = (num_threads, delegate, runtime)
+    candidate = _Series(model, options)
+    other = None if reference is None else _Series(reference, options)
+    series = [candidate] if other is None else [other, candidate]
+    reopens = other is not None and not any(one.is_open for one in series)
+    sessions = max(1, min(SESSIONS, runs // 2)) if reopens else 1
+    for session in range(sessions):
+        for one in series:
+            one.close()
+        for one in series:
+            one.open()
+        for one in series:
+            one.warm_up(min(warmup, _WARMUP_AGAIN) if session else warmup)
+        for _ in range(runs // sessions + (session < runs % sessions)):
+            for one in series:
+                one.run()
+        series.reverse()
+    conditions = {**candidate.conditions, "runs": runs, "warmup": max(warmup, 1), "sessions": sessions}
+    if other is None:
+        return LatencyMeasurement(tuple(candidate.samples), (), conditions, tuple(candidate.openings))
+    if "partitions" in other.conditions:
+        conditions["reference_partitions"] = other.conditions["partitions"]
+    return LatencyMeasurement(
+        tuple(candidate.samples),
+        tuple(other.samples),
+        conditions,
+        tuple(candidate.openings),
+        tuple(other.openings),
+    )
 
 
-def _runner(model: Any, num_threads: int, delegate: str, runtime: Runtime | None) -> TFLiteRunner:
-    return model if isinstance(model, TFLiteRunner) else TFLiteRunner(model, num_threads, delegate, runtime)
+class _Series:
+    """The runs of one network, through one interpreter or through several, one after the other."""
 
+    def __init__(self, model: Any, options: tuple[int, str, Runtime | None]) -> None:
+        self.is_open = isinstance(model, TFLiteRunner)
+        self.samples: list[float] = []
+        self.openings: list[Opening] = []
+        self.conditions: dict[str, str | int] = {}
+        self._model = model
+        self._options = options
+        self._runner: Any = None
 
-def _read(model: str | os.PathLike[str] | bytes) -> bytes:
-    name = "the given bytes" if isinstance(model, bytes) else str(model)
-    try:
-        data = model if isinstance(model, bytes) else Path(model).read_bytes()
-    except OSError as error:
-        raise InputError(f"Expected a .tflite file. Received: {name} ({error.strerror}).") from error
-    if data[4:8] != b"TFL3":
-        raise InputError(f"Expected a .tflite file (identifier TFL3). Received: {name}, which is something else.")
-    try:
-        check_whole(data)
-    except ValueError as error:
-        raise InputError(f"Expected a whole .tflite file. Received: {name}, {error}.") from error
-    return data
+    def close(self) -> None:
+        """Frees the interpreter, unless it is the caller's. So the memory is there for the two that come next."""
+        self._runner = None
 
+    def open(self) -> None:
+        """Opens the network, unless it was open from the start."""
+        runner = self._model if self.is_open else TFLiteRunner(self._model, *self._options)
+        self.conditions = {
+            "runtime": runner.runtime.name,
+            "runtime_version": runner.runtime.version,
+            "num_threads": runner.num_threads,
+            "delegate": runner.delegate,
+        }
+        if runner.partitions is not None:
+            self.conditions["partitions"] = runner.partitions
+        self._runner = runner
 
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:300]
+    def warm_up(self, runs: int) -> None:
+        """Runs the network before it is timed, and notes how it started."""
+        warmup_ms = self._runner.warm_up(runs)
+        self.openings.append(Opening(self._runner.init_ms, self._runner.first_ms, warmup_ms))
+
+    def run(self) -> None:
+        """Runs the network once more."""
+        self.samples.append(self._runner.run())

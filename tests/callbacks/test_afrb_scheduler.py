@@ -98,9 +98,13 @@ SHAPES = {
 }
 
 
-@pytest.mark.parametrize("shape", list(SHAPES))
-@pytest.mark.parametrize(("unit", "start", "end"), [("epoch", 0.5, 2.25), ("epoch", 1, 3), ("step", 4, 15)])
-def test_every_step_uses_its_lambda(unit, start, end, shape):
+EPOCHS, STEPS_3 = ("epoch", 0.5, 2.25), ("step", 4, 15)
+RAMPS = [("linear", *EPOCHS), ("linear", "epoch", 1, 3), ("linear", *STEPS_3), ("cosine", *STEPS_3)]
+RAMPS += [("polynomial", *EPOCHS), ("cubic", *EPOCHS), ("function", *STEPS_3)]
+
+
+@pytest.mark.parametrize(("shape", "unit", "start", "end"), RAMPS)
+def test_every_step_uses_its_lambda(shape, unit, start, end):
     function, options = SHAPES[shape]
     seen = Lambdas()
     history = fit(still(), AFRBScheduler(0.2, start, end, unit, **options), seen, epochs=3).history
@@ -121,10 +125,9 @@ def test_unless_told_lambda_is_there_from_the_first_step():
 @pytest.mark.parametrize(("unit", "at"), [("epoch", 1.5), ("epoch", 1), ("step", 8)])
 def test_a_jump(unit, at):
     scale = STEPS if unit == "step" else 1
-    for options in ({}, {"end": at}):
-        seen = Lambdas()
-        fit(still(), AFRBScheduler(5, start=at, unit=unit, **options), seen, epochs=2)
-        assert_lambdas(seen, 5.0 * (positions(2) * scale >= at))
+    seen = Lambdas()
+    fit(still(), AFRBScheduler(5, at, None if at == 1 else at, unit), seen, epochs=2)
+    assert_lambdas(seen, 5.0 * (positions(2) * scale >= at))
 
 
 def test_a_value_that_the_layer_had_is_replaced():

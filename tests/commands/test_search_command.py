@@ -198,7 +198,8 @@ def test_models_that_cannot_be_searched(refuses, tmp_path, monkeypatch, fast, fl
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (("--device=raspberry",), "Expected --device=host, this machine. Received: 'raspberry'"),
+        (("--device=raspberry",), "Expected --device to be one of host, ssh://USER@HOST, "),
+        (("--device=vla:ethos-u65-512",), "Did you mean 'vela'?"),
         (("--activations=relu,rleu",), "Received: 'rleu'. Did you mean 'relu'"),
         (("--activations=",), "at least one activation"),
         (("--activations=relu,softplus",), "that a .tflite can take on"),

@@ -234,14 +234,14 @@ def test_blocks_become_what_they_say():
 
 
 def test_a_small_super_network_trains_and_is_saved(tmp_path):
-    model = RANESuperNet(SMALL[1:3], (12, 12, 1), 2, stem_filters=4, top_filters=8, top_kernel_size=3)
+    model = RANESuperNet(SMALL[2:3], (12, 12, 1), 2, stem_filters=8, top_filters=8, top_kernel_size=3)
     random = np.random.default_rng(0)
     labels = random.integers(0, 2, 48)
     x = (random.normal(size=(48, 12, 12, 1)) + 2 * labels[:, None, None, None]).astype("float32")
     model.compile(keras.optimizers.Adam(0.01), "sparse_categorical_crossentropy", jit_compile=False)
     history = model.fit(x, labels, epochs=5, batch_size=16, verbose=0, callbacks=[AFRBScheduler(0.01)]).history
     assert history["loss"][-1] < 0.7 * history["loss"][0]
-    assert {"linearity", "alpha_b", "alpha_c"} <= set(history)
+    assert {"linearity", "alpha_c"} <= set(history)
     model.save(tmp_path / "net.keras")
     loaded = keras.models.load_model(tmp_path / "net.keras")
     np.testing.assert_array_equal(np.asarray(loaded(x[:4])), np.asarray(model(x[:4])))

@@ -223,12 +223,24 @@ def test_errors_that_are_not_known(error):
         assert table.residual == pytest.approx(0.2, rel=0.3)
 
 
-@pytest.mark.parametrize("error", [np.nan, 0.0])
-def test_single_swaps_without_errors_have_none(error):
+def test_single_swaps_without_errors_have_none():
     rows = single_swaps(REFERENCE, NAMES)
-    table = fit([Observation(row, 1.0, error) for row in rows])
+    table = fit([Observation(row, 1.0, np.nan) for row in rows])
     np.testing.assert_allclose(table.delta[:, 1:], 1.0)
     assert np.isnan(table.standard_error[:, 1:]).all()
+
+
+def test_single_swaps_that_are_exact_make_an_exact_table():
+    """What a compiler estimates is the same every time."""
+    rows = single_swaps(REFERENCE, NAMES)
+    table = fit([Observation(row, float(number), 0.0) for number, row in enumerate(rows)])
+    np.testing.assert_allclose(table.delta[:, 1:].ravel(), range(len(rows)), atol=1e-12)
+    np.testing.assert_array_equal(table.standard_error, 0.0)
+    np.testing.assert_array_equal(table.covariance, 0.0)
+    assert table.predict(Assignment.uniform(REFERENCE, NAMES[1])).standard_error == 0.0
+    # One that is not known spoils it.
+    partly = fit([Observation(row, 1.0, 0.0 if number else np.nan) for number, row in enumerate(rows)])
+    assert np.isnan(partly.standard_error[:, 1:]).all()
 
 
 def test_too_few_measurements_need_a_prior():

@@ -13,8 +13,8 @@ from keras_actnas.core import Assignment, Constraint, InputError, Journal, Metri
 from keras_actnas.export import TFLiteNetwork
 from keras_actnas.search import Search, SearchSettings, make_scorer
 from keras_actnas.search.fingerprint import model_fingerprint
-from keras_actnas.search.latency import latency_estimate
-from keras_actnas.search.verification import rank, with_latency
+from keras_actnas.search.readings import estimate
+from keras_actnas.search.verification import rank, with_measured
 from keras_actnas.surgery import current_assignment
 from keras_actnas.tflite_bench import load_runtime
 
@@ -101,7 +101,9 @@ def test_every_measurement_was_made_once(searched):
     assert counts["latency", "design"] == 14
     # The design, the reference, and every proposal of every round, with two seeds.
     assert counts["nwot", "design"] >= 2 * (14 + 1 + len(result.proposals))
-    assert counts["latency", "verify"] == len({p.assignment for p in [*result.proposals, *result.baselines]})
+    rows = [result.reference, *result.proposals, *result.baselines]
+    assert counts["latency", "verify"] == counts["memory", "verify"] == len({row.assignment for row in rows})
+    assert counts["latency", "probe"] == len(SETTINGS.activations)
     assert counts["latency", "confirm"] == 1
 
 
@@ -110,8 +112,9 @@ def test_proposals_are_predicted_and_measured(searched):
     assert 1 <= len(result.proposals) <= 3
     assert [row.name for row in result.baselines] == [f"all {name}" for name in SETTINGS.activations]
     for row in [*result.proposals, *result.baselines]:
-        assert set(row.predicted) == set(row.measured) == {"latency", "nwot"}
-    assert set(result.reference.measured) == {"latency", "nwot"}
+        assert set(row.predicted) == {"latency", "nwot"}
+        assert set(row.measured) == {"latency", "nwot", "memory"}
+    assert set(result.reference.measured) == {"latency", "nwot", "memory"}
     assert set(result.seconds) == {"convert", "bench", "score", "solve", "verify", "write"}
 
 
@@ -187,8 +190,8 @@ def test_the_best_comes_first(searched):
     standings = [row.standing(bound, result.reference) for row in result.proposals]
     assert standings == ["kept"] * len(standings)
     own = result.reference.measured["latency"]
-    first = {m.assignment: latency_estimate(m, own) for m in verified(searched)}
-    rows = [with_latency(row, first[row.assignment]) for row in result.proposals]
+    first = {m.assignment: estimate(m, own) for m in verified(searched)}
+    rows = [with_measured(row, "latency", first[row.assignment]) for row in result.proposals]
     assert rank(rows[::-1], result.reference, SETTINGS) == rows
     assert [row.name for row in rows] == [f"ilp-{number}" for number in range(1, len(rows) + 1)]
 
@@ -247,7 +250,7 @@ def test_another_question_in_the_same_folder_keeps_the_tables(searched, copied, 
     )
     found = Search(model, folder, other, name="small").run()
     new = list(Journal(folder / "journal.jsonl"))[count:]
-    assert {m.purpose for m in new if m.metric == "latency"} <= {"verify", "confirm"}
+    assert {m.purpose for m in new if m.metric in ("latency", "memory")} <= {"verify", "confirm"}
     assert found.best.predicted["nwot"].value == max(
         found.best.predicted["nwot"].value, *(row.predicted["nwot"].value for row in found.baselines)
     )
@@ -269,7 +272,7 @@ def test_interrupted_at_many_moments_it_continues(searched, model, tmp_path):
         with pytest.raises(KeyboardInterrupt):
             Search(model, tmp_path, SETTINGS, name="small", progress=Brake(after)).run()
         counts.append(len(once(Journal(tmp_path / "journal.jsonl"))))
-    assert counts == [0, 1, 13, 18, 38, 39]
+    assert counts == [0, 6, 18, 23, 43, 44]  # Five activations are tried out before the design is measured.
     result = Search(model, tmp_path, SETTINGS, name="small", progress=Brake(10**9)).run()
     once(Journal(tmp_path / "journal.jsonl"))
     again, before = (
@@ -288,8 +291,8 @@ def test_stages_by_themselves(model, tmp_path):
     search = Search(model, tmp_path, dataclasses.replace(SETTINGS, networks=12), name="small")
     table = search.score()
     assert table.metric == "nwot"
-    assert [m.metric for m in Journal(tmp_path / "journal.jsonl")] == ["nwot"] * (2 * 13)
-    latency = Search(model, tmp_path, search.settings, name="small").bench()
+    assert len(Journal(tmp_path / "journal.jsonl").select("nwot")) == 2 * 13
+    latency = Search(model, tmp_path, search.settings, name="small").bench()["latency"]
     assert latency.unit == "ms"
     proposals = search.solve({"latency": latency, "nwot": table})
     assert proposals[0].name == "ilp-1" and not proposals[0].measured
@@ -334,7 +337,7 @@ def test_few_runs_are_announced(model, tmp_path):
     search = Search(model, tmp_path, settings, name="small", say=lines.append)
     search.bench()
     assert "gets 4 timed runs, not 50" in lines[-1]
-    assert {len(m.samples) for m in search.folder.journal} == {4}
+    assert {len(m.samples) for m in search.folder.journal if m.purpose == "design"} == {4}
 
 
 class NoBench:
@@ -353,8 +356,8 @@ class NoBench:
     ],
 )
 def test_what_would_fail_later_fails_before_anything_is_converted(model, tmp_path, monkeypatch, change, message):
-    monkeypatch.setattr("keras_actnas.search.pipeline.to_editable", NoBench)
-    monkeypatch.setattr("keras_actnas.search.latency.TFLiteRunner", NoBench)
+    monkeypatch.setattr("keras_actnas.devices.HostDevice.convert", NoBench)
+    monkeypatch.setattr("keras_actnas.devices.HostDevice.measure", NoBench)
     if "batch_size" in change:
         change = {"batch_size": 12}
         model = tiny_codes()

@@ -39,18 +39,13 @@ def test_objectives():
     [
         ({"maximize": "nwot"}, "Expected one metric to minimize or maximize"),
         ({"minimize": None}, "Expected one metric to minimize or maximize"),
-        ({"minimize": "latncy"}, "Received: 'latncy'. Did you mean 'latency'"),
-        ({"minimize": None, "maximize": "map"}, "Received: 'map'"),
-        ({"constraints": constraints("memory<=3")}, "Received: 'memory'. Known: latency, nwot"),
         ({"activations": ("rleu",)}, "Did you mean 'relu'"),
         ({"activations": ()}, "at least one activation"),
         ({"design": "factorial"}, "Expected design out of mixtures, single_swaps. Received: 'factorial'"),
         ({"solver": "gurobi"}, "Expected solver out of highs, cbc. Received: 'gurobi'"),
-        ({"delegate": "gpu"}, "Expected delegate out of xnnpack, none. Received: 'gpu'"),
         ({"batch_norm": "train"}, "Expected batch_norm out of inference, batch. Received: 'train'"),
         ({"top_k": 0}, "top_k of at least 1. Received: 0"),
         ({"min_distance": 0}, "min_distance of at least 1"),
-        ({"num_threads": -1}, "num_threads of at least 1"),
         ({"batch_size": 1}, "batch_size of at least 2"),
         ({"seeds": -1}, "seeds of at least 0"),
         ({"networks": 10}, "networks of at least 11 for 5 activations"),
@@ -62,6 +57,29 @@ def test_objectives():
 def test_what_cannot_be(arguments, message):
     with pytest.raises(InputError, match=message):
         SearchSettings(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"minimize": "latncy"}, "Received: 'latncy'. Did you mean 'latency'"),
+        ({"minimize": None, "maximize": "map"}, "Received: 'map'"),
+        ({"constraints": constraints("memory<=3")}, "Received: 'memory'. Known: latency, nwot"),
+    ],
+)
+def test_metrics_are_those_that_are_measured(arguments, message):
+    settings = SearchSettings(**arguments)
+    with pytest.raises(InputError, match=message):
+        settings.check_metrics(["latency", "nwot"])
+    SearchSettings(constraints=constraints("sram<=90%")).check_metrics(["latency", "sram", "nwot"])
+
+
+def test_the_design_depends_on_the_device_unless_it_is_given():
+    settings = SearchSettings()
+    assert (settings.device_design(exact=False), settings.device_design(exact=True)) == ("mixtures", "single_swaps")
+    assert settings.score_design == "mixtures"
+    paper = SearchSettings(design="single_swaps")
+    assert paper.device_design(exact=False) == paper.score_design == "single_swaps"
 
 
 @pytest.mark.parametrize(

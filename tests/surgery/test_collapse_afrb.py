@@ -287,7 +287,7 @@ def test_a_super_network_of_linear_blocks():
 
 
 @ignore_rounding
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", [0, 1])
 def test_a_super_network_of_any_alphas(seed):
     alphas = np.random.default_rng(seed).uniform(0.2, 1.6, len(STAGES))
     model = settle(
@@ -556,11 +556,11 @@ def test_a_name_that_is_nearly_right():
     refuses("Received: 'stage_3'.*stage3", collapse_afrb, model, blocks=["stage_3"])
 
 
-@pytest.mark.parametrize("linear", [(1.3, 0.8), 0.8, (0.8,), (0.8, 1, 1.3), ("a", "b"), (0.8, float("nan")), None])
-def test_ranges_that_are_refused(linear):
-    message = "Expected linear to be the smallest and the largest alpha. Received: "
-    refuses(message, collapse_afrb, three(), linear)
-    refuses(message, linear_blocks, three(), linear)
+def test_ranges_that_are_refused():
+    message, model = "Expected linear to be the smallest and the largest alpha. Received: ", three()
+    for linear in ((1.3, 0.8), 0.8, (0.8,), (0.8, 1, 1.3), ("a", "b"), (0.8, float("nan")), None):
+        refuses(message, collapse_afrb, model, linear)
+        refuses(message, linear_blocks, model, linear)
 
 
 @keras.saving.register_keras_serializable(package="keras_actnas_tests")

@@ -1,0 +1,66 @@
+"""The process that runs networks: what crashes the runtime ends this process, and not the one that keeps the journal.
+
+`python -m keras_actnas.tflite_bench.worker FACTORY OPTIONS` reads a request a line from its standard input and answers
+each with a line; both are JSON. FACTORY, as module:function, opens a network: function(path, **OPTIONS).
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from keras_actnas.core.errors import InputError
+from keras_actnas.tflite_bench.measure import TFLiteRunner, measure
+from keras_actnas.tflite_bench.runtime import load_runtime
+
+
+def open_tflite(path: str, num_threads: int = 1, delegate: str = "xnnpack", runtime: str | None = None) -> TFLiteRunner:
+    """Opens a .tflite with a runtime that is named."""
+    return TFLiteRunner(path, num_threads, delegate, load_runtime(runtime))
+
+
+def serve(make_answerer: Callable[[], Callable[[dict[str, Any]], Mapping[str, Any]]]) -> None:
+    """Answers requests, a line of JSON each on the standard input, until the input ends.
+
+    Args:
+      make_answerer: Returns what answers a request; an `InputError` that it raises is the answer {"error": ...}.
+    """
+    # Runtimes print to the standard output, which is for answers alone.
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    answerer = make_answerer()
+    for line in sys.stdin:
+        try:
+            answer = answerer(json.loads(line))
+        except InputError as error:
+            answer = {"error": str(error)}
+        print(json.dumps(answer), file=answers, flush=True)
+
+
+class _Worker:
+    def __init__(self, factory: str, options: dict[str, Any]) -> None:
+        module, _, name = factory.partition(":")
+        self._open = getattr(importlib.import_module(module), name)
+        self._options = options
+        self._reference: Any = None
+
+    def answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        if "reference" in request:
+            self._reference = self._open(request["reference"], **self._options)
+            self._reference.warm_up(request["warmup"])
+            return {}
+        candidate = self._open(request["candidate"], **self._options)
+        made = measure(candidate, self._reference, runs=request["runs"], warmup=request["warmup"])
+        return {
+            "samples": made.samples,
+            "reference_samples": made.reference_samples,
+            "conditions": made.conditions,
+        }
+
+
+if __name__ == "__main__":
+    serve(lambda: _Worker(sys.argv[1], json.loads(sys.argv[2])).answer)
