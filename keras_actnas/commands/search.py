@@ -52,9 +52,11 @@ def run(values: Any, positional: list[str]) -> None:
 def summarize(result: Any) -> str:
     """Returns the result of a search as text."""
     settings = result.settings
-    units = result.units
+    asked = (settings.objective, *(constraint.metric for constraint in settings.constraints), NWOT)
+    units = {metric: unit for metric, unit in result.units.items() if metric in asked}
+    others = {metric: unit for metric, unit in result.units.items() if metric not in asked}
     lines = [
-        proposals_table(result.reference, result.proposals, result.baselines, units, settings.constraints),
+        proposals_table(result.reference, result.proposals, result.baselines, units, settings.constraints, others),
         "",
         *(verdict(result.reference, result.best, metric, unit) for metric, unit in units.items()),
         *result.notes,
@@ -65,9 +67,9 @@ def summarize(result: Any) -> str:
             f"No proposal keeps {'; '.join(map(str, broken))} as measured; {result.best.name} comes closest. "
             "Measure more networks (--networks), or relax the constraint."
         )
-    device_metrics = [metric for metric in units if metric in result.tables and metric != NWOT]
+    device_metrics = [metric for metric in result.units if metric in result.tables and metric != NWOT]
     estimated = any(result.tables[metric].context.get("estimated") for metric in device_metrics)
-    measured = device_metrics[0] in result.best.measured
+    measured = all(metric in result.best.measured for metric in device_metrics)
     state = f"of untrained networks, the mean over {settings.seeds} initializations" if settings.seeds else "as it is"
     twice = "" if estimated or not measured else f"; {result.best.name} was measured twice"
     lines.append(f"nwot is the score {state}; +- is one standard error{twice}.")

@@ -38,6 +38,9 @@ class CandidateFiles:
         self._folder = folder
         self._settled: list[tuple[int, Any]] = []
 
+    def __len__(self) -> int:
+        return len(self._assignments)
+
     def __iter__(self) -> Iterator[tuple[int, dict[str, Any]]]:
         """Yields number and request of each that has to be worked on."""
         for number, assignment in enumerate(self._assignments):
@@ -56,10 +59,15 @@ class CandidateFiles:
         """Removes the file of a candidate that is done with."""
         self._file(number).unlink()
 
-    def take_settled(self) -> list[tuple[int, Any]]:
-        """Returns number and answer of those that cannot be edited, or are the reference itself; each once."""
-        settled, self._settled = self._settled, []
-        return settled
+    def take_settled(self, before: int) -> list[tuple[int, Any]]:
+        """Returns number and answer of those that cannot be edited, or are the reference itself; each once.
+
+        Args:
+          before: Those with a number below this one, so that one process by itself keeps the order.
+        """
+        taken = [item for item in self._settled if item[0] < before]
+        self._settled = [item for item in self._settled if item[0] >= before]
+        return taken
 
     def _file(self, number: int) -> Path:
         return self._folder / f"{number}.tflite"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_actnas.core.errors import InputError
-from keras_actnas.devices.printing import printing_to
+from keras_actnas.core.printing import printing_to
 from keras_actnas.devices.vela_system import VelaSystem, import_vela
 from keras_actnas.export.graph_scan import is_quantized
 from keras_actnas.export.schema import operator_name, read_model

@@ -45,7 +45,7 @@ class ProcessPool(Generic[Key]):
     @property
     def pids(self) -> list[int]:
         """Numbers of the processes that run."""
-        return [process.pid for process in self._processes if process.pid is not None]
+        return [pid for process in self._processes if (pid := process.pid) is not None]
 
     def answers(self, requests: Iterable[tuple[Key, Mapping[str, Any]]]) -> Iterator[tuple[Key, Any | NetworkError]]:
         """Answers requests; those that are not answered when the iteration is left are given up at once.
@@ -73,9 +73,11 @@ class ProcessPool(Generic[Key]):
                             ahead = next(source, None)
                     yield from finished
                     finished = self._finished(work)
-            except BaseException:  # The threads end when their processes do.
+            except BaseException:
                 for process in self._processes:
                     process.kill()
+                threads.shutdown()  # Each thread ends when its process does.
+                self.close()
                 raise
 
     def _finished(self, work: dict[Future[Any], _Work]) -> list[tuple[Any, Any | NetworkError]]:

@@ -49,6 +49,7 @@ class SSHDevice(Device):
         self._target = target
         self._how: dict[str, Any] = {"num_threads": num_threads, "delegate": delegate}
         self._journal = ""
+        self._sent: set[str] = set()
         try:
             self._code = self._send_code()
             told = json.loads(target.run([target.python, self._code, "--describe"]))
@@ -147,6 +148,8 @@ class SSHDevice(Device):
 
     def _send(self, name: str, content: bytes) -> str:
         """Copies a file to the board, whole or not at all, unless it has it; its name tells its content."""
-        script = 'test -s "$0" || { cat > "$0.part" && mv "$0.part" "$0"; }'
-        self._target.run(["sh", "-c", script, name], content)
+        if name not in self._sent:
+            if "yes" not in self._target.run(["sh", "-c", 'test -s "$0" && echo yes || :', name]):
+                self._target.run(["sh", "-c", 'cat > "$0.part" && mv "$0.part" "$0"', name], content)
+            self._sent.add(name)
         return name

@@ -159,9 +159,9 @@ class VelaDevice(Device):
     def _answers(self, candidates: CandidateFiles) -> Iterator[tuple[int, Any]]:
         for number, answer in self._pool.answers(candidates):
             candidates.remove(number)
+            yield from candidates.take_settled(before=number)
             yield number, answer
-            yield from candidates.take_settled()
-        yield from candidates.take_settled()
+        yield from candidates.take_settled(before=len(candidates))
 
     def _compile_reference(self, reference: bytes, folder: Path) -> dict[str, Any]:
         digest = hashlib.sha256(reference).hexdigest()

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 
 from keras_actnas.core.errors import InputError, MissingDependencyError, closest
-from keras_actnas.devices.printing import printing_to
+from keras_actnas.core.printing import printing_to
 
 BUNDLED_CONFIG = "Arm/vela.ini"
 """The configuration file that comes with Vela."""

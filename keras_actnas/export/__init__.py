@@ -1,6 +1,6 @@
-"""Keras to TFLite: conversion, checks, and editing of a converted graph.
+"""Keras to TFLite and ONNX: conversion, checks, and editing of a converted graph.
 
-Importing this package, and editing a .tflite with `TFLiteNetwork`, needs neither Keras nor TensorFlow.
+Importing this package, and editing with `TFLiteNetwork` or `ONNXNetwork`, needs neither Keras nor TensorFlow.
 """
 
 from keras_actnas.core.lazy import attach
@@ -10,6 +10,7 @@ __getattr__, __dir__, __all__ = attach(
     {
         "ConversionReport": "keras_actnas.export.checks",
         "GraphSummary": "keras_actnas.export.graph_summary",
+        "ONNXNetwork": "keras_actnas.export.onnx_network",
         "PRECISIONS": "keras_actnas.export.convert",
         "SUPPORTED": "keras_actnas.export.activation_ops",
         "TFLiteNetwork": "keras_actnas.export.network",
@@ -17,6 +18,7 @@ __getattr__, __dir__, __all__ = attach(
         "peak_tensor_memory": "keras_actnas.export.tensor_memory",
         "summarize_graph": "keras_actnas.export.graph_summary",
         "to_editable": "keras_actnas.export.convert",
+        "to_editable_onnx": "keras_actnas.export.onnx_convert",
         "to_tflite": "keras_actnas.export.convert",
     },
 )

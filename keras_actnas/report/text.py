@@ -16,6 +16,7 @@ def proposals_table(
     baselines: Sequence[Proposal],
     units: Mapping[str, str],
     constraints: Sequence[Constraint] = (),
+    others: Mapping[str, str] | None = None,
 ) -> str:
     """Returns a table with a line for the reference, every proposal and every baseline: predicted beside measured.
 
@@ -28,22 +29,25 @@ def proposals_table(
       baselines: Networks to compare with.
       units: Metric -> unit, in the order of the columns; empty for a score.
       constraints: Below the table it says which networks keep them.
+      others: Metric -> unit, of metrics that nothing was asked of: of these only the measured change has a column.
     """
+    others = others or {}
     header = ["network"]
     for metric, unit in units.items():
         header += [f"{metric}, {unit}" if unit else metric, "predicted", "measured"]
-    lines = [[*header, "activations"]]
+    lines = [[*header, *others, "activations"]]
     for row in (reference, *proposals, *baselines):
         cells = [row.name]
         for metric, unit in units.items():
             value, own = row.measured.get(metric), reference.measured.get(metric)
-            cells.append(
-                "-" if value is None else f"{value.value:.2f}" if abs(value.value) >= 10 else f"{value.value:.4f}"
-            )
+            cells.append(_with_unit(value, ""))
             if row is reference:
                 cells += ["", ""]
             else:
                 cells += [_change(row.predicted.get(metric), own, unit), _change(value, own, unit)]
+        for metric, unit in others.items():
+            value, own = row.measured.get(metric), reference.measured.get(metric)
+            cells.append(_with_unit(value, unit) if row is reference else _change(value, own, unit))
         counts = " ".join(f"{count} {name}" for name, count in row.assignment.counts().items())
         lines.append([*cells, counts])
     return "\n".join([*_aligned(lines), *constraint_lines(reference, [*proposals, *baselines], constraints)])
@@ -74,6 +78,14 @@ def constraint_lines(reference: Proposal, rows: Sequence[Proposal], constraints:
         parts = [f"{standing}: {', '.join(those)}" for standing, those in names.items() if those]
         lines.append(f"{constraint}, as measured - {'; '.join(parts)}.")
     return lines
+
+
+def _with_unit(estimate: Estimate | None, unit: str) -> str:
+    if estimate is None:
+        return "-"
+    value = estimate.value
+    digits = 0 if abs(value) >= 1e4 else 2 if abs(value) >= 10 else 4
+    return f"{value:.{digits}f} {unit}".rstrip()
 
 
 def _change(estimate: Estimate | None, reference: Estimate | None, unit: str) -> str:

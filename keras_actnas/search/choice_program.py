@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
+import tempfile
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -11,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from keras_actnas.core import InputError, MissingDependencyError
+from keras_actnas.core.printing import printing_to
 
 SOLVERS = ("highs", "cbc")
 
@@ -244,6 +247,7 @@ def _check_solver(solver: str, pulp: Any) -> None:
 def _make_solver(solver: str, pulp: Any, seconds: float | None, mip: bool = True) -> Any:
     if solver == "cbc":
         return _make_cbc(pulp, seconds, mip)
+    _let_highs_greet()
     return pulp.HiGHS(
         mip=mip,
         msg=False,
@@ -262,6 +266,15 @@ def _make_solver(solver: str, pulp: Any, seconds: float | None, mip: bool = True
         mip_heuristic_run_rens=False,
         mip_heuristic_run_root_reduced_cost=False,
     )
+
+
+@functools.cache
+def _let_highs_greet() -> None:
+    """Makes the first solver of the process: from HiGHS 1.16 on it prints a greeting, before anything can be set."""
+    import highspy
+
+    with tempfile.TemporaryFile() as printed, printing_to(printed.fileno()):
+        highspy.Highs()
 
 
 def _make_cbc(pulp: Any, seconds: float | None, mip: bool) -> Any:

@@ -20,7 +20,7 @@ from keras_actnas.core.proposal import Proposal, save_proposals
 from keras_actnas.core.table import MetricTable
 from keras_actnas.devices import Device, HostDevice, Network, Request, record
 from keras_actnas.devices.plan import DEFAULT_RUNS, affordable_runs, measuring_seconds
-from keras_actnas.devices.recording import board_of, unsupported
+from keras_actnas.devices.recording import MORE_UNITS, board_of, unsupported
 from keras_actnas.export.activation_ops import check_editable
 from keras_actnas.export.keras_files import save_keras
 from keras_actnas.search import readings, scores
@@ -327,6 +327,7 @@ class Search:
                 again = readings.of_metric(self._measure([best.assignment], runs, "confirm", runs), main)
                 best = with_measured(best, main, readings.estimate(again[0], own[main]))
         units = {**self.device.metrics, scores.METRIC: scores.UNIT}
+        units.update({metric: unit for metric, unit in MORE_UNITS.items() if metric in own})
         result = SearchResult(
             baseline,
             [best, *others],

@@ -157,7 +157,7 @@ class SearchResult:
       settings: What was asked for.
       seconds: Stage -> time it took, s.
       device: What the device is called.
-      units: Metric -> unit, of the metrics that have tables.
+      units: Metric -> unit, of the metrics that have tables or were measured.
       notes: What there is to know about single networks on the device: "ilp-1: 3 delegate partitions".
     """
 

@@ -42,7 +42,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--num_threads", type=int, default=1, help="threads (default: %(default)s)")
     parser.add_argument("--delegate", choices=DELEGATES, default="xnnpack", help="default: %(default)s")
     parser.add_argument("--runtime", choices=RUNTIMES, help="default: the first of these that is installed")
-    parser.add_argument("--json", action="store_true", help="print raw samples, conditions, device and all else as JSON")
+    parser.add_argument(
+        "--json", action="store_true", help="print raw samples, conditions, device and all else as JSON"
+    )
     return parser
 
 

@@ -15,7 +15,7 @@ DEFAULT_RUNS = 50
 DEFAULT_WARMUP = 5
 
 SESSIONS = 6
-"""How often two files that are compared are opened, if there are runs enough for two in each session: an even number."""
+"""How often two files that are compared are opened, if there are runs enough for two in each session; even."""
 
 _WARMUP_AGAIN = 2
 """Runs before the timed ones where a network is opened again: caches and clocks are warm, its own memory is not."""
@@ -86,9 +86,9 @@ def measure(
     With a `reference`, the two take turns: whatever slows the machine down for a while then slows both, and their ratio
     keeps its meaning. Every run follows one of the other network, which leaves the caches to both in the same state.
 
-    Where an interpreter's memory happens to lie makes a difference, too: two of the same file differ by 0.1 to 0.4 % for
-    as long as they live, which no number of runs averages out. So files that are compared are opened anew for each of
-    `SESSIONS` sessions, in either order by turns.
+    Where an interpreter's memory happens to lie makes a difference, too: two of the same file differ by 0.1 to 0.4 %
+    for as long as they live, which no number of runs averages out. So files that are compared are opened anew for each
+    of `SESSIONS` sessions, after both were freed, and in either order by turns.
 
     Args:
       model: Path or bytes of a .tflite, or a runner that is already open.

@@ -61,6 +61,7 @@ def peak_memory(
 def main() -> None:
     """Is the process: runs the network that the command line names and prints what it took, as a line of JSON."""
     path, options = sys.argv[1], json.loads(sys.argv[2])
+    content: dict[str, int | str | None]
     try:
         runtime = load_runtime(options["runtime"])
         baseline = _resident("VmRSS")
@@ -75,8 +76,8 @@ def main() -> None:
 def _resident(field: str) -> int | None:
     """Returns VmHWM (peak) or VmRSS (now) of this process in KiB; None if the system does not tell.
 
-    Not `resource.getrusage`: its `ru_maxrss` outlives an exec, so a process starts with the size of the one that started
-    it, TensorFlow and all.
+    Not `resource.getrusage`: its `ru_maxrss` outlives an exec, so a process starts with the size of the one that
+    started it, TensorFlow and all.
     """
     try:
         lines = _STATUS.read_text(encoding="utf-8").splitlines()

@@ -32,10 +32,12 @@ def describe_measurement(
       reference_details: More lines about the reference.
     """
     conditions = measurement.conditions
-    sessions = f", networks opened {conditions['sessions']} times" if int(conditions.get("sessions", 1)) > 1 else ""
+    runs = f"{conditions['warmup']} warm-up and {conditions['runs']} timed runs"
+    if int(conditions.get("sessions", 1)) > 1:
+        runs += f", networks opened {conditions['sessions']} times"
     lines = [
         f"{conditions['runtime']} {conditions['runtime_version']}, {conditions['num_threads']} thread(s), "
-        f"delegate {conditions['delegate']}, {conditions['warmup']} warm-up and {conditions['runs']} timed runs{sessions}",
+        f"delegate {conditions['delegate']}, {runs}",
         *_network(name, measurement.samples, measurement.openings, conditions.get("partitions"), conditions, details),
     ]
     if measurement.reference_samples:

@@ -66,12 +66,8 @@ def _drift(values: np.ndarray) -> str:
     noise = math.hypot(first.standard_error, second.standard_error)
     if abs(change) <= max(DRIFT_ERRORS * noise, DRIFT_SHARE * first.median):
         return ""
-    why = "does the board get hot?" if change > 0 else "warm up longer"
-    return f"the second half of the runs is {100 * abs(change) / first.median:.1f} % {_slower(change)} than the first; {why}"
-
-
-def _slower(change: float) -> str:
-    return "slower" if change > 0 else "faster"
+    what = "slower than the first; does the board get hot?" if change > 0 else "faster than the first; warm up longer"
+    return f"the second half of the runs is {100 * abs(change) / first.median:.1f} % {what}"
 
 
 def _two_speeds(values: np.ndarray) -> str:
@@ -88,7 +84,7 @@ def _two_speeds(values: np.ndarray) -> str:
         return ""
     return (
         f"runs have two speeds: {len(fast)} of about {np.median(fast):.3f} ms, {len(slow)} of about "
-        f"{np.median(slow):.3f} ms; does the clock change, or do cores differ?"
+        f"{np.median(slow):.3f} ms; does the clock change, do cores differ, or does another program take turns?"
     )
 
 

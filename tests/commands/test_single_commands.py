@@ -65,9 +65,40 @@ def test_convert_refuses(refuses, tiny, tmp_path, flags, message):
 
 def test_bench_one_file_and_two(tiny_tflite, capsys):
     run("bench", tiny_tflite, "--runs=3")
-    assert "ms" in capsys.readouterr().out
-    run("bench", tiny_tflite, f"--reference={tiny_tflite}", "--runs=3", "--num_threads=2", "--delegate=none")
-    assert str(tiny_tflite) in capsys.readouterr().out
+    lines = capsys.readouterr().out.splitlines()
+    assert "3 timed runs" in lines[0] and lines[1].startswith(f"{tiny_tflite}: median ")
+    starts = (
+        "inference: mean",
+        "init ",
+        "delegate partitions: ",
+        "memory: peak ",
+        "tensors: at most 0.0",
+        "12 operators: CONV",
+    )
+    for start in starts:
+        assert any(line.startswith(f"  {start}") for line in lines), start
+    assert not any("float islands" in line for line in lines)
+    run("bench", tiny_tflite, f"--reference={tiny_tflite}", "--runs=4", "--num_threads=2", "--delegate=none")
+    lines = capsys.readouterr().out.splitlines()
+    assert sum(line.startswith("  memory: peak ") for line in lines) == 2
+    assert lines[-1].startswith("ratio ") and "95 % interval" in lines[-1]
+
+
+def test_bench_names_float_islands(tmp_path, capsys):
+    x = inputs = keras.Input((16, 16, 3))
+    for activation in ("relu", "elu"):
+        x = keras.layers.Conv2D(4, 3, activation=activation)(x)
+    images = np.random.default_rng(0).random((4, 16, 16, 3)).astype("float32")
+    to_tflite(keras.Model(inputs, x), tmp_path / "int8.tflite", "int8", images)
+    run("bench", tmp_path / "int8.tflite", "--runs=2")
+    assert "  float islands in the quantized graph: 1 ELU" in capsys.readouterr().out.splitlines()
+
+
+@pytest.mark.parametrize("flag", ["--networks=3", "--device=host", "--out=folder", "--model=yolov5n", "--constraint="])
+def test_bench_of_a_file_refuses_flags_of_a_run(refuses, tiny_tflite, flag):
+    line = refuses("bench", tiny_tflite, flag)
+    assert "Expected --reference, --runs, --num_threads, --delegate with a .tflite" in line
+    assert line.endswith(f"Received: {flag.partition('=')[0]}.")
 
 
 def test_bench_a_table(tiny, tmp_path, fast, capsys):

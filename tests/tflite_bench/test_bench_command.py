@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -23,6 +24,8 @@ def test_one_file(relu_file):
     assert lines[0].startswith("ai_edge_litert ")
     assert lines[0].endswith("2 thread(s), delegate xnnpack, 1 warm-up and 3 timed runs")
     assert lines[1].startswith(f"{relu_file}: median ")
+    assert any(line.startswith("  init ") for line in lines)
+    assert any(line.startswith("  memory: peak ") for line in lines) is Path("/proc/self/status").exists()
 
 
 def test_two_files(relu_file):
@@ -35,10 +38,13 @@ def test_two_files(relu_file):
 def test_json(relu_file):
     finished = run(relu_file, f"--reference={relu_file}", "--runs=3", "--json", "--runtime=ai_edge_litert")
     content = json.loads(finished.stdout)
-    assert content.keys() == {"samples", "reference_samples", "conditions", "device"}
+    results = {"summary", "warnings", "openings", "memory"}
+    of_reference = {f"reference_{key}" for key in ("samples", *results)}
+    assert content.keys() == {"samples", "ratio", "conditions", "device", *results, *of_reference}
     assert len(content["samples"]) == len(content["reference_samples"]) == 3
     assert all(sample > 0 for sample in content["samples"])
     assert content["conditions"]["runs"] == 3 and content["conditions"]["runtime"] == "ai_edge_litert"
+    assert content["openings"][0]["init_ms"] > 0 and len(content["reference_openings"][0]["warmup_ms"]) == 5
     assert content["device"] == describe_device()
 
 

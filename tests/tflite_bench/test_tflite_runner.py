@@ -154,6 +154,33 @@ def test_a_network_that_fails_when_it_runs(gather_file, runtime):
     assert "\n" not in str(info.value)
 
 
+def test_it_knows_how_it_started(runtime, relu_file):
+    runner = TFLiteRunner(relu_file, runtime=runtime)
+    assert 0 < runner.init_ms < 10_000 and runner.first_ms is None
+    times = runner.warm_up(3)
+    assert len(times) == 3 and runner.first_ms == times[0]
+    runner.run()
+    assert runner.first_ms == times[0]
+
+
+def test_partitions(runtime, network):
+    data = network(("RELU", "LOG_SOFTMAX", "RELU"))  # XNNPACK lacks it, so it runs what is before and what is after.
+    assert TFLiteRunner(data, runtime=runtime).partitions == 2
+    assert TFLiteRunner(data, runtime=runtime, delegate="none").partitions == 0
+    assert TFLiteRunner(network(), runtime=runtime).partitions == 1
+
+
+@pytest.mark.parametrize("fault", [AttributeError, ValueError, KeyError, TypeError])
+def test_a_runtime_that_does_not_tell_its_partitions(fault, relu_file, monkeypatch):
+    runner = TFLiteRunner(relu_file)
+
+    def fail(self):
+        raise fault
+
+    monkeypatch.setattr(type(runner._interpreter), "_get_ops_details", fail)
+    assert runner.partitions is None
+
+
 def test_warming_up_runs_at_least_once(relu_file, monkeypatch):
     runs = []
     monkeypatch.setattr(TFLiteRunner, "run", lambda self: runs.append(1) or 0.0)
