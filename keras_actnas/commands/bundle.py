@@ -58,7 +58,7 @@ def _convert(values: Any, model: Any) -> bytes:
     """Returns the .tflite that candidates are made from."""
     from keras_actnas.export import to_editable
     from keras_actnas.search.images import image_batch
-    from keras_actnas.search.pipeline import CALIBRATION_IMAGES
+    from keras_actnas.search.preparation import CALIBRATION_IMAGES
 
     images = None
     if values.precision == "int8":

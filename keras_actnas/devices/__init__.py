@@ -9,6 +9,7 @@ __getattr__, __dir__, __all__ = attach(
         "EthosUEstimate": "keras_actnas.devices.ethos_u",
         "HostDevice": "keras_actnas.devices.host",
         "Network": "keras_actnas.devices.device",
+        "ONNXRuntimeDevice": "keras_actnas.devices.onnx_runtime",
         "Plan": "keras_actnas.devices.plan",
         "Reading": "keras_actnas.devices.device",
         "RecordedDevice": "keras_actnas.devices.recorded",

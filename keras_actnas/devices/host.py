@@ -104,7 +104,7 @@ class HostDevice(ProcessDevice):
         if delegate not in DELEGATES:
             raise InputError(f"Expected delegate to be one of {', '.join(DELEGATES)}. Received: {delegate!r}.")
         self._runtime = load_runtime(runtime)
-        self._options = {"num_threads": num_threads, "delegate": delegate, "runtime": self._runtime.name}
+        self._options: dict[str, Any] = {"num_threads": num_threads, "delegate": delegate, "runtime": self._runtime.name}
         self.precision = precision
         super().__init__(WorkerProcess(options=self._options, warmup=WARMUP))
 

@@ -28,16 +28,21 @@ def find_provider(name: str) -> str:
     """
     onnxruntime = import_runtime()
     known = {short_name(provider): provider for provider in onnxruntime.get_all_providers()}
-    available = [short_name(provider) for provider in onnxruntime.get_available_providers()]
+    available = available_providers()
     short = name.lower().removesuffix(_SUFFIX.lower())
     if short not in known:
         raise InputError(f"Expected an execution provider of ONNX Runtime. Received: {name!r}.{closest(short, known)}")
     if short not in available:
         raise InputError(
-            f"Expected an execution provider that is installed here: {', '.join(sorted(available))}. "
+            f"Expected an execution provider that is installed here: {', '.join(available)}. "
             f"Received: {name!r}. Install it: {install_hint(short)}."
         )
     return known[short]
+
+
+def available_providers() -> list[str]:
+    """Returns the short names of the providers that are installed here."""
+    return sorted(map(short_name, import_runtime().get_available_providers()))
 
 
 def import_runtime() -> Any:

@@ -148,6 +148,6 @@ def _vela_state() -> str:
 def _onnxruntime_state() -> str:
     if not (installed("onnxruntime") and installed("onnx")):
         return 'needs ONNX Runtime: pip install "keras-actnas[onnx]"'
-    from keras_actnas.devices.onnx_runner import available_providers
+    from keras_actnas.devices.onnx_providers import available_providers
 
     return f"ready: {', '.join(available_providers())}"

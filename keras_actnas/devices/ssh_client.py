@@ -104,7 +104,10 @@ class SSHTarget:
 
     def _client(self, command: Sequence[str]) -> list[str]:
         where = [argument for option in _OPTIONS for argument in ("-o", option)]
-        where += ["-F", self.config] * bool(self.config) + ["-p", str(self.port)] * (self.port is not None)
+        if self.config:
+            where += ["-F", self.config]
+        if self.port is not None:
+            where += ["-p", str(self.port)]
         folder = shlex.quote(self.folder)
         return ["ssh", *where, self.host, "--", f"mkdir -p {folder} && cd {folder} && exec {shlex.join(command)}"]
 

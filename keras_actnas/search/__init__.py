@@ -30,7 +30,7 @@ __getattr__, __dir__, __all__ = attach(
         "log2_linear_regions": "keras_actnas.search.topology",
         "log_determinant": "keras_actnas.search.nwot",
         "make_design": "keras_actnas.search.designs",
-        "make_scorer": "keras_actnas.search.pipeline",
+        "make_scorer": "keras_actnas.search.preparation",
         "measure_costs": "keras_actnas.search.ran_e_costs",
         "mixtures": "keras_actnas.search.designs",
         "nn_mass": "keras_actnas.search.topology",

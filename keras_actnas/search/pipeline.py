@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 import keras
-import numpy as np
 
 from keras_actnas.core.assignment import Assignment
 from keras_actnas.core.constraints import Constraint
@@ -27,8 +26,14 @@ from keras_actnas.search import readings, scores
 from keras_actnas.search.designs import is_exhaustive, make_design
 from keras_actnas.search.fingerprint import model_fingerprint
 from keras_actnas.search.ilp import InfeasibleError, solve_ilp
-from keras_actnas.search.images import image_batch
 from keras_actnas.search.nwot import NWOTScorer
+from keras_actnas.search.preparation import (
+    CALIBRATION_IMAGES,
+    check_finite,
+    check_same_sites,
+    images_for,
+    make_scorer,
+)
 from keras_actnas.search.priors import CostPrior, CurvePrior, Prior
 from keras_actnas.search.progress import Progress
 from keras_actnas.search.run_folder import RunFolder
@@ -43,12 +48,9 @@ from keras_actnas.search.verification import (
     rank,
     with_measured,
 )
-from keras_actnas.surgery import activation_sites, current_assignment, replace_activations
+from keras_actnas.surgery import current_assignment, replace_activations
 
 Say = Callable[[str], None]
-
-CALIBRATION_IMAGES = 32
-"""Crops of photographs that calibrate the ranges of an int8 network."""
 
 
 class Search:
@@ -91,7 +93,7 @@ class Search:
         self._network: Network | None = None
         self._activations: tuple[str, ...] = ()
         self.settings.check_metrics([*self.device.metrics, scores.METRIC])
-        _check_same_sites(self.model, self.score_model)
+        check_same_sites(self.model, self.score_model)
         check_editable(self.settings.activations)
         self._fingerprint = model_fingerprint(model)
         if self.device.model not in (None, self._fingerprint):
@@ -124,7 +126,7 @@ class Search:
 
     def check(self) -> None:
         """Scores the reference once, so that what is wrong with model or images comes up before minutes of work."""
-        _check_finite(self.model)
+        check_finite(self.model)
         with self._timed("score"):
             self._scores([], "design", current_assignment(self.model), self.settings.score_seeds()[:1])
 
@@ -299,35 +301,17 @@ class Search:
         reference = self.reference
         uniform = [Proposal(f"all {name}", Assignment.uniform(reference, name)) for name in self.activations()]
         rows = [*proposals, *(row for row in uniform if row.assignment != reference)]
-        networks = [row.assignment for row in rows]
-        exact, main = self.device.exact, next(iter(self.device.metrics))
+        main = next(iter(self.device.metrics))
         with self._timed("verify"), self.folder.journal:
-            runs = self._affordable(networks, "proposal", tables[main].reference_value.value)
-            available = self.device.available
-            measurable = [one for one in (reference, *networks) if available is None or one in available]
-            times = self._measure(measurable, runs, "verify", runs, inspect=True)
-            self._report_failures(times)
-            made = self._scores(networks, "verify", reference, self.settings.score_seeds())
-            own, measured = measured_metrics(times, made, reference, exact)
-            # Where no proposal can be measured, the reference's values are those that were measured with the design.
-            earlier = {metric: tables[metric].reference_value for metric in self.device.metrics}
-            own = {**earlier, **measured.get(reference, {}), **own}
-            baseline = Proposal("reference", reference, measured=own)
-            rows = [
-                dataclasses.replace(
-                    row,
-                    measured=measured[row.assignment],
-                    predicted=predicted_metrics(row, tables, own),
-                )
-                for row in rows
-            ]
+            baseline, rows, times = self.evaluate(rows, tables)
             ranked = rank(rows[: len(proposals)], baseline, self.settings)
             best, *others = (dataclasses.replace(row, name=f"ilp-{n}") for n, row in enumerate(ranked, start=1))
-            if main in best.measured and not exact and available is None:
+            if main in best.measured and not self.device.exact and self.device.available is None:
+                runs = len(times[best.assignment][0].samples)
                 again = readings.of_metric(self._measure([best.assignment], runs, "confirm", runs), main)
-                best = with_measured(best, main, readings.estimate(again[0], own[main]))
+                best = with_measured(best, main, readings.estimate(again[0], baseline.measured[main]))
         units = {**self.device.metrics, scores.METRIC: scores.UNIT}
-        units.update({metric: unit for metric, unit in MORE_UNITS.items() if metric in own})
+        units.update({metric: unit for metric, unit in MORE_UNITS.items() if metric in baseline.measured})
         result = SearchResult(
             baseline,
             [best, *others],
@@ -342,6 +326,35 @@ class Search:
         with self._timed("write"):
             self._write(result)
         return result
+
+    def evaluate(
+        self, rows: Sequence[Proposal], tables: dict[str, MetricTable]
+    ) -> tuple[Proposal, list[Proposal], dict[Assignment, list[Measurement]]]:
+        """Measures and scores networks, and the reference beside them.
+
+        Args:
+          rows: The networks, with predictions or without.
+          tables: Metric -> table, which predict for those without.
+
+        Returns:
+          The reference and the networks with what was measured, and the device's measurements.
+        """
+        reference, exact, main = self.reference, self.device.exact, next(iter(self.device.metrics))
+        networks, available = [row.assignment for row in rows], self.device.available
+        runs = self._affordable(networks, "proposal", tables[main].reference_value.value)
+        measurable = [one for one in (reference, *networks) if available is None or one in available]
+        times = self._measure(measurable, runs, "verify", runs, inspect=True)
+        self._report_failures(times)
+        made = self._scores(networks, "verify", reference, self.settings.score_seeds())
+        own, measured = measured_metrics(times, made, reference, exact)
+        # Where no proposal can be measured, the reference's values are those that were measured with the design.
+        earlier = {metric: tables[metric].reference_value for metric in self.device.metrics}
+        own = {**earlier, **measured.get(reference, {}), **own}
+        found = [
+            dataclasses.replace(row, measured=measured[row.assignment], predicted=predicted_metrics(row, tables, own))
+            for row in rows
+        ]
+        return Proposal("reference", reference, measured=own), found, times
 
     def scorer(self) -> NWOTScorer:
         """Returns the scorer, which is made once."""
@@ -437,32 +450,3 @@ class Search:
         start = time.perf_counter()
         yield
         self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - start
-
-
-def images_for(model: keras.Model, settings: SearchSettings, count: int) -> np.ndarray:
-    """Returns preprocessed crops of the photographs that the settings name, shape (count, height, width, channels)."""
-    shape = tuple(model.inputs[0].shape[1:])
-    return image_batch(settings.images, count, shape, settings.seed, settings.pixel_max)
-
-
-def make_scorer(model: keras.Model, settings: SearchSettings) -> NWOTScorer:
-    """Returns a scorer of a model on the photographs that the settings name."""
-    images = images_for(model, settings, settings.batch_size)
-    return NWOTScorer(model, images, settings.activations, settings.batch_norm)
-
-
-def _check_finite(model: keras.Model) -> None:
-    for weight in model.weights:
-        if not np.isfinite(keras.ops.convert_to_numpy(weight)).all():
-            raise InputError(
-                f"Expected finite weights. Received: NaN or infinity in {weight.path!r} of {model.name!r}; did its "
-                "training diverge?"
-            )
-
-
-def _check_same_sites(model: keras.Model, score_model: keras.Model) -> None:
-    sites = [site.name for site in activation_sites(model)]
-    if not sites:
-        raise InputError(f"Expected a model with activations to swap. Received: {model.name!r}, which has none.")
-    if sites != [site.name for site in activation_sites(score_model)]:
-        raise InputError("Expected a score_model with the sites of the model. Received: one with others.")

@@ -167,5 +167,6 @@ _REMARKS: dict[str, Callable[[Any], str]] = {
     "partitions": _split,
     "float_islands": lambda operators: f"computes in float: {', '.join(operators)}",
     "cpu_operators": lambda operators: f"left to the CPU, at no cost in the estimate: {', '.join(operators)}",
+    "fallback": lambda operators: f"left to another provider: {', '.join(operators)}",
     "disturbed": lambda reason: f"measured while the board was disturbed: {reason}",
 }

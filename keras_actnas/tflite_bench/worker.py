@@ -58,7 +58,8 @@ class _Worker:
         return {
             "samples": made.samples,
             "reference_samples": made.reference_samples,
-            "conditions": made.conditions,
+            # What a runtime tells of how it runs the network, besides the conditions of the measurement.
+            "conditions": {**made.conditions, **getattr(candidate, "execution", {})},
         }
 
 

@@ -86,3 +86,15 @@ def test_a_network_computes_what_it_computes_here(place, delegate, run_at, netwo
     for one, other in zip(made, expected, strict=True):
         assert np.ptp(other) > 0
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
+def test_the_old_runtime_with_a_new_numpy_says_what_to_install(old_runtime, tmp_path, network_file):
+    if np.__version__.startswith("1."):
+        pytest.skip("needs NumPy 2 here")
+    for path in Path(np.__file__).parents[1].glob("numpy*"):  # With its libraries and its version.
+        (tmp_path / path.name).symlink_to(path)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), PACKAGE])}
+    command = [old_runtime, "-m", "keras_actnas.tflite_bench", str(network_file)]
+    made = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert made.returncode == 2
+    assert f"Expected NumPy 1 for tflite_runtime 2.14.0. Received: NumPy {np.__version__}" in made.stderr

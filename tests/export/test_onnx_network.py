@@ -194,6 +194,15 @@ def test_every_spelling_is_found_and_can_be_swapped(spelling, constant_nodes):
         assert_close(run(network.edit({"post": other.split("/")[0]}), image), run(expected, image))
 
 
+@pytest.mark.parametrize("constant_nodes", [False, True])
+def test_constants_of_a_replaced_activation_go_with_it(constant_nodes):
+    network = ONNXNetwork(foreign(SPELLED["gelu/erf"], constant_nodes=constant_nodes))
+    graph = read_onnx(network.edit({"post": "relu"})).graph
+    assert [node.op_type for node in graph.node if node.op_type != "Constant"] == ["Conv", "Relu", "Conv"]
+    left = [tensor.name for tensor in graph.initializer]
+    assert left + [node.output[0] for node in graph.node if node.op_type == "Constant"] == ["w"]
+
+
 @pytest.mark.parametrize("kind", NONE)
 def test_what_is_no_activation(kind):
     with pytest.raises(InputError, match="activations to swap. Received: the given bytes, which has none"):

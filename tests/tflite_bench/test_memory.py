@@ -1,5 +1,6 @@
 """The peak memory of a process that runs a .tflite."""
 
+import json
 import os
 import subprocess
 import sys
@@ -91,3 +92,14 @@ def test_from_a_zip_file(relu_file, tmp_path):
     assert finished.stdout.strip() == "True"
     places = seen.read_text(encoding="utf-8").splitlines()
     assert places == [str(tmp_path / "packed.pyz" / "keras_actnas" / "tflite_bench" / "memory.py")] * 2
+
+
+def test_what_the_process_reads(relu_file, monkeypatch, tmp_path, capsys):
+    """The peak is the largest size that there was, the baseline the size that there is."""
+    status = tmp_path / "status"
+    status.write_text("Name:\tpython\nVmHWM:\t  61000 kB\nVmRSS:\t  42000 kB\n", encoding="utf-8")
+    monkeypatch.setattr(memory, "_STATUS", status)
+    options = {"num_threads": 1, "delegate": "none", "runtime": None}
+    monkeypatch.setattr(sys, "argv", ["-c", str(relu_file), json.dumps(options)])
+    memory.main()
+    assert json.loads(capsys.readouterr().out) == {"peak_kib": 61000, "baseline_kib": 42000}

@@ -48,6 +48,12 @@ def test_two_speeds():
     assert ", 30 of about 11.01" in text
 
 
+def test_a_wide_spread_is_not_two_speeds():
+    rng = np.random.default_rng(2)
+    texts = [text for _ in range(200) for text in stability_warnings(rng.normal(10, 1, 50))]
+    assert not [text for text in texts if "two speeds" in text]
+
+
 def test_outliers():
     values = STEADY.copy()
     values[[3, 30]] = 25

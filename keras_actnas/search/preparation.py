@@ -1,0 +1,46 @@
+"""What a search needs before it begins: images, a scorer, and a model that is fit for it."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+
+from keras_actnas.core.errors import InputError
+from keras_actnas.search.images import image_batch
+from keras_actnas.search.nwot import NWOTScorer
+from keras_actnas.search.settings import SearchSettings
+from keras_actnas.surgery import activation_sites
+
+CALIBRATION_IMAGES = 32
+"""Crops of photographs that calibrate the ranges of an int8 network."""
+
+
+def images_for(model: keras.Model, settings: SearchSettings, count: int) -> np.ndarray:
+    """Returns preprocessed crops of the photographs that the settings name, shape (count, height, width, channels)."""
+    shape = tuple(model.inputs[0].shape[1:])
+    return image_batch(settings.images, count, shape, settings.seed, settings.pixel_max)
+
+
+def make_scorer(model: keras.Model, settings: SearchSettings) -> NWOTScorer:
+    """Returns a scorer of a model on the photographs that the settings name."""
+    images = images_for(model, settings, settings.batch_size)
+    return NWOTScorer(model, images, settings.activations, settings.batch_norm)
+
+
+def check_finite(model: keras.Model) -> None:
+    """Raises `InputError` when a weight is not finite."""
+    for weight in model.weights:
+        if not np.isfinite(keras.ops.convert_to_numpy(weight)).all():
+            raise InputError(
+                f"Expected finite weights. Received: NaN or infinity in {weight.path!r} of {model.name!r}; did its "
+                "training diverge?"
+            )
+
+
+def check_same_sites(model: keras.Model, score_model: keras.Model) -> None:
+    """Raises `InputError` when a model has no sites, or the one to score has others."""
+    sites = [site.name for site in activation_sites(model)]
+    if not sites:
+        raise InputError(f"Expected a model with activations to swap. Received: {model.name!r}, which has none.")
+    if sites != [site.name for site in activation_sites(score_model)]:
+        raise InputError("Expected a score_model with the sites of the model. Received: one with others.")
