@@ -93,6 +93,7 @@ def _plan(values: Any, model: Any, network: bytes) -> Any:
         purpose="verify" if values.assignment else "design",
         model=model_fingerprint(model),
         inspect=bool(values.assignment) if values.memory is None else values.memory,
+        reopen=bool(values.assignment),
     )
     return Plan(
         model_name(values),

@@ -74,6 +74,8 @@ class Request:
         one purpose does not count for another, unless the device is exact.
       model: Fingerprint of the model.
       inspect: Whether each candidate is inspected as well: see `Device.inspect`.
+      reopen: Whether a device that opens networks, and whose figures depend on where these come to lie in memory,
+        opens both anew several times among the runs: dearer, and right for single networks.
       least_runs: What was measured before counts if it has at least so many runs.
     """
 
@@ -83,6 +85,7 @@ class Request:
     purpose: str = "design"
     model: str = ""
     inspect: bool = False
+    reopen: bool = False
     least_runs: int = 1
 
     def to_json(self) -> dict[str, Any]:
@@ -161,6 +164,10 @@ class Device(abc.ABC):
         """What measurements depend on besides the device: threads, delegate, ... Those under others do not count."""
         return {}
 
+    def measure_as(self, candidate: bytes, reference: bytes, request: Request) -> Reading:
+        """Measures one candidate as a request wants it; a device that heeds more than the runs has its own."""
+        return self.measure(candidate, reference, request.runs)
+
     def inspect(self, candidate: bytes) -> Mapping[str, float]:
         """Returns what one look at a candidate tells besides `measure`: metric -> value, such as its memory in KiB.
 
@@ -196,7 +203,7 @@ class Device(abc.ABC):
             candidate = network.edit(assignment)
         except InputError as error:
             return Reading(failure=str(error))
-        reading = self.measure(candidate, reference, request.runs)
+        reading = self.measure_as(candidate, reference, request)
         conditions = {**network.summarize(assignment), **reading.conditions}
         more: Mapping[str, float] = {}
         if request.inspect and not reading.failure:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_actnas.core.errors import InputError
-from keras_actnas.devices.device import LATENCY, Device, Reading
+from keras_actnas.devices.device import LATENCY, Device, Reading, Request
 from keras_actnas.tflite_bench import DELEGATES, describe_device, load_runtime
 from keras_actnas.tflite_bench.board import BoardState, disturbance, read_board_state
 from keras_actnas.tflite_bench.memory import peak_memory
@@ -44,6 +44,13 @@ class ProcessDevice(Device):
 
     def measure(self, candidate: bytes, reference: bytes, runs: int) -> Reading:
         """Measures the latency in ms; a candidate that crashes the runtime twice has failed."""
+        return self._measure(candidate, reference, runs, reopen=False)
+
+    def measure_as(self, candidate: bytes, reference: bytes, request: Request) -> Reading:
+        """Measures the latency in ms, likewise, with networks that are opened anew if the request wants it."""
+        return self._measure(candidate, reference, request.runs, request.reopen)
+
+    def _measure(self, candidate: bytes, reference: bytes, runs: int, reopen: bool) -> Reading:
         if reference is not self._reference:
             self._reference_file = self._file(f"reference-{hashlib.sha256(reference).hexdigest()[:16]}", reference)
             self._reference = reference
@@ -51,11 +58,12 @@ class ProcessDevice(Device):
         before = _cooled_down()
         try:
             try:
-                made = self._worker.measure(path, self._reference_file, runs)
+                made = self._worker.measure(path, self._reference_file, runs, reopen)
             except NetworkError as error:
                 if not error.crashed:
                     raise
-                made = self._worker.measure(path, self._reference_file, runs)  # Memory may have been short.
+                # Memory may have been short.
+                made = self._worker.measure(path, self._reference_file, runs, reopen)
         except NetworkError as error:
             return Reading(failure=str(error))
         after = read_board_state()
@@ -104,7 +112,8 @@ class HostDevice(ProcessDevice):
         if delegate not in DELEGATES:
             raise InputError(f"Expected delegate to be one of {', '.join(DELEGATES)}. Received: {delegate!r}.")
         self._runtime = load_runtime(runtime)
-        self._options: dict[str, Any] = {"num_threads": num_threads, "delegate": delegate, "runtime": self._runtime.name}
+        self._options: dict[str, Any] = {"num_threads": num_threads, "delegate": delegate}
+        self._options["runtime"] = self._runtime.name
         self.precision = precision
         super().__init__(WorkerProcess(options=self._options, warmup=WARMUP))
 

@@ -149,7 +149,7 @@ def _outcome(journal: Journal) -> str:
     main = [made for made in journal if made.metric == LATENCY][-1]
     if main.failure:
         return f"failed: {main.failure[:160]}"
-    ratio = paired_ratio(main.samples, main.reference_samples)
+    ratio = paired_ratio(main.samples, main.reference_samples, main.conditions.get("sessions", 1))
     reason = main.conditions.get("disturbed")
     note = f" (disturbed: {reason}; to be measured again)" if reason else ""
     return f"{100 * ratio.ratio:.2f} +- {100 * ratio.standard_error:.2f} % of the reference{note}"

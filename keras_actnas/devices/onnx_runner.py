@@ -15,6 +15,7 @@ import numpy as np
 
 from keras_actnas.core.errors import InputError
 from keras_actnas.devices.onnx_providers import find_provider, import_runtime, install_hint, short_name
+from keras_actnas.tflite_bench.runner import check_finite, random_input
 
 # What a provider cannot run goes to these, one after the other, and last to the CPU.
 _HELPERS = {"TensorrtExecutionProvider": ["CUDAExecutionProvider"]}
@@ -57,6 +58,8 @@ class ONNXRunner:
       seed: Seed of the random input.
 
     Attributes:
+      init_ms: How long it took to open the session, in ms.
+      first_ms: Time of the very first run, in ms.
       execution: What ONNX Runtime made of the network, and what other providers had to run.
 
     Raises:
@@ -77,10 +80,12 @@ class ONNXRunner:
         self.delegate = short_name(self.provider)
         self.name = "the given bytes" if isinstance(model, bytes) else str(model)
         with tempfile.TemporaryDirectory(prefix="keras-actnas-") as folder:
+            start = time.perf_counter_ns()
             self._session = self._open(onnxruntime, model, Path(folder, "profile"))
+            self.init_ms = (time.perf_counter_ns() - start) / 1e6
             try:
                 self._inputs = self._random_inputs(np.random.default_rng(seed))
-                self._checked_run()
+                self.first_ms = self._checked_run()
             finally:
                 profile = Path(self._session.end_profiling())
             self.execution = _read_profile(json.loads(profile.read_text(encoding="utf-8")), self.provider)
@@ -91,21 +96,16 @@ class ONNXRunner:
         self._outputs = self._session.run(None, self._inputs)
         return (time.perf_counter_ns() - start) / 1e6
 
-    def warm_up(self, runs: int) -> None:
-        """Runs the network `runs` times, at least once, and makes sure that its outputs are finite.
+    def warm_up(self, runs: int) -> tuple[float, ...]:
+        """Runs the network `runs` times, at least once, and makes sure that its outputs are finite; returns the times.
 
         Raises:
           InputError: The network cannot be run, or an output holds NaN or infinity: what is timed would not be what
             the network is for.
         """
-        for _ in range(max(runs, 1)):
-            self._checked_run()
-        for output in self.outputs():
-            if output.dtype.kind == "f" and not np.isfinite(output).all():
-                raise InputError(
-                    f"Expected finite outputs. Received: {int((~np.isfinite(output)).sum())} of {output.size} values "
-                    f"NaN or infinite from {self.name}. Check the weights of the model (did its training diverge?)."
-                )
+        times = tuple(self._checked_run() for _ in range(max(runs, 1)))
+        check_finite(self.outputs(), self.name)
+        return times
 
     def outputs(self) -> list[np.ndarray]:
         """Returns copies of the outputs of the last run."""
@@ -147,19 +147,14 @@ class ONNXRunner:
                     f"shape {value.shape}. `python -m onnxruntime.tools.make_dynamic_shape_fixed` fixes it."
                 )
             dtype = _dtype(value.type)
-            if dtype is None or dtype.kind not in "fiu":
+            if dtype is None:
                 raise InputError(f"Expected numeric inputs. Received: {self.name} with an input of type {value.type}.")
-            if dtype.kind == "f":
-                inputs[value.name] = rng.random(value.shape).astype(dtype)
-            else:
-                limits = np.iinfo(dtype)
-                low, high = max(limits.min, -128), min(limits.max, 255)
-                inputs[value.name] = rng.integers(low, high, value.shape, endpoint=True).astype(dtype)
+            inputs[value.name] = random_input(value.shape, dtype, rng, self.name)
         return inputs
 
-    def _checked_run(self) -> None:
+    def _checked_run(self) -> float:
         try:
-            self.run()
+            return self.run()
         except Exception as error:  # Likewise.
             raise InputError(
                 f"Expected an ONNX file that runs on random inputs. Received: {self.name} ({_one_line(error)})."

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import collections
 import contextlib
 import dataclasses
 import io
 import os
-import re
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Literal
 
 import keras
@@ -17,21 +15,15 @@ import numpy as np
 
 from keras_actnas.core.errors import InputError, MissingDependencyError
 from keras_actnas.core.files import write_atomically
-from keras_actnas.core.sites import Site
-from keras_actnas.export.activation_ops import SUPPORTED, is_editable
+from keras_actnas.export.carrier import Carrier, make_carrier
 from keras_actnas.export.checks import ConversionReport, check_conversion
 from keras_actnas.export.graph_scan import GATE, GraphIndex, silu_multiply, write_site_tensors
 from keras_actnas.export.network import TFLiteNetwork
 from keras_actnas.export.schema import pack_model, read_model
-from keras_actnas.surgery import activation_sites, separate_activations, set_batch_size
+from keras_actnas.surgery import set_batch_size
 
 Precision = Literal["float32", "float16", "int8"]
 PRECISIONS = ("float32", "float16", "int8")
-
-# In the carrier, the layer of site number 7 is called "actnas-site-0007": a name that no other layer has and that
-# survives in the names of the converted tensors.
-_MARKER = "actnas-site-{:04d}"
-_MARKED = re.compile(r"actnas-site-(\d{4,})")
 
 
 def to_tflite(
@@ -76,33 +68,14 @@ def to_editable(
 
     Args and errors: as for `to_tflite`; besides, `InputError` when the model has no activation to swap.
     """
-    found = activation_sites(model)
-    sites = {site.name: site.activation for site in found if is_editable(site.activation)}
-    kept = [site for site in found if site.name not in sites]
-    if not sites:
-        raise InputError(
-            f"Expected a model with activations to swap, which are {', '.join(SUPPORTED)}. Received: {model.name!r}, "
-            f"which has {_counts(kept) or 'none'}."
-        )
-    marker_of = {site: _MARKER.format(number) for number, site in enumerate(sites)}
-    carrier = separate_activations(
-        set_batch_size(model, 1), name_of=marker_of.__getitem__, activation="silu", sites=list(sites)
-    )
-    data = _name_sites(convert(carrier, precision, representative_data), list(sites))
+    carrier = make_carrier(model)
+    data = _name_sites(convert(carrier.model, precision, representative_data), carrier)
     notes = []
     if precision == "int8":
-        notes.append(f"silu at all {len(sites)} sites, for which the ranges are calibrated")
+        notes.append(f"silu at all {len(carrier.sites)} sites, for which the ranges are calibrated")
     else:
-        data = TFLiteNetwork(data).edit(sites)
-    if kept:
-        names = ", ".join(site.name for site in kept[:3]) + (", ..." if len(kept) > 3 else "")
-        notes.append(f"not a site in this file, since graph editing cannot write it: {_counts(kept)} ({names})")
-    return _write_checked(data, path, precision, notes)
-
-
-def _counts(sites: Sequence[Site]) -> str:
-    counts = collections.Counter(site.activation for site in sites)
-    return ", ".join(f"{activation} {count}" for activation, count in counts.items())
+        data = TFLiteNetwork(data).edit({site.name: site.activation for site in carrier.sites})
+    return _write_checked(data, path, precision, [*notes, *carrier.notes])
 
 
 def convert(model: keras.Model, precision: str, representative_data: Any = None) -> bytes:
@@ -173,30 +146,23 @@ def _image(values: Any) -> np.ndarray:
     return image
 
 
-def _name_sites(data: bytes, sites: list[str]) -> bytes:
+def _name_sites(data: bytes, carrier: Carrier) -> bytes:
     """Renames the tensors behind marked activations to their sites, and lists them in the file's metadata."""
     model = read_model(data)
     subgraph = model.subgraphs[0]
     index = GraphIndex(model, subgraph)
-    tensors: dict[str, list[str]] = {site: [] for site in sites}
+    tensors: dict[str, list[str]] = {}
     for position, operator in enumerate(subgraph.operators):
-        marked = _MARKED.search((subgraph.tensors[int(operator.outputs[0])].name or b"").decode())
-        if index.names[position] != "LOGISTIC" or marked is None:
+        site = carrier.site_at((subgraph.tensors[int(operator.outputs[0])].name or b"").decode())
+        multiply = silu_multiply(index, position) if site and index.names[position] == "LOGISTIC" else None
+        if site is None or multiply is None:
             continue
-        site = sites[int(marked[1])]
-        multiply = silu_multiply(index, position)
-        if multiply is None:
-            continue
-        name = f"{site}:{len(tensors[site])}" if tensors[site] else site
+        named = tensors.setdefault(site.name, [])
+        name = f"{site.name}:{len(named)}" if named else site.name
         subgraph.tensors[int(operator.outputs[0])].name = name.encode() + GATE
         subgraph.tensors[int(subgraph.operators[multiply].outputs[0])].name = name.encode()
-        tensors[site].append(name)
-    lost = [site for site, names in tensors.items() if not names]
-    if lost:
-        raise InputError(
-            f"Expected every site in the converted graph. Received: a graph without {lost[0]!r} "
-            f"({len(lost)} of {len(sites)} missing): two sites may read the same tensor, or its output is unused."
-        )
+        named.append(name)
+    carrier.check_all_found(list(tensors))
     write_site_tensors(model, tensors)
     return pack_model(model)
 

@@ -343,7 +343,7 @@ class Search:
         networks, available = [row.assignment for row in rows], self.device.available
         runs = self._affordable(networks, "proposal", tables[main].reference_value.value)
         measurable = [one for one in (reference, *networks) if available is None or one in available]
-        times = self._measure(measurable, runs, "verify", runs, inspect=True)
+        times = self._measure(measurable, runs, "verify", runs)
         self._report_failures(times)
         made = self._scores(networks, "verify", reference, self.settings.score_seeds())
         own, measured = measured_metrics(times, made, reference, exact)
@@ -397,10 +397,20 @@ class Search:
         return runs
 
     def _measure(
-        self, assignments: Sequence[Assignment], runs: int, purpose: str, least_runs: int, inspect: bool = False
+        self, assignments: Sequence[Assignment], runs: int, purpose: str, least_runs: int
     ) -> dict[Assignment, list[Measurement]]:
+        single = purpose in ("verify", "confirm")  # A network counts by itself, not as one of many.
+        request = Request(
+            tuple(assignments),
+            self.reference,
+            runs,
+            purpose,
+            self._fingerprint,
+            inspect=purpose == "verify",
+            reopen=single,
+            least_runs=least_runs,
+        )
         with self.folder.journal as journal:
-            request = Request(tuple(assignments), self.reference, runs, purpose, self._fingerprint, inspect, least_runs)
             return record(self.device, self.convert(), request, journal, self._progress)
 
     def _report_failures(self, made: dict[Assignment, list[Measurement]]) -> None:

@@ -43,7 +43,8 @@ def estimate(measurement: Measurement, reference: Estimate, exact: bool = False)
     """
     if exact:
         return Estimate(reference.value + measurement.samples[0] - measurement.reference_samples[0], 0.0)
-    ratio = paired_ratio(measurement.samples, measurement.reference_samples)
+    sessions = int(measurement.conditions.get("sessions", 1))
+    ratio = paired_ratio(measurement.samples, measurement.reference_samples, sessions)
     return Estimate(reference.value * ratio.ratio, reference.value * ratio.standard_error)
 
 

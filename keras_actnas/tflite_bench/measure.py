@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Union
 
 from keras_actnas.core.errors import InputError
 from keras_actnas.core.stats import LatencySummary, PairedRatio, paired_ratio, summarize
-from keras_actnas.tflite_bench.runner import TFLiteRunner
+from keras_actnas.tflite_bench.runner import Runner, TFLiteRunner
 from keras_actnas.tflite_bench.runtime import Runtime
 
 DEFAULT_RUNS = 50
@@ -19,6 +20,10 @@ SESSIONS = 6
 
 _WARMUP_AGAIN = 2
 """Runs before the timed ones where a network is opened again: caches and clocks are warm, its own memory is not."""
+
+
+Source = Union[str, "os.PathLike[str]", bytes, Callable[[], Runner], Runner]
+"""A network: a .tflite, what opens a runner of it, or a runner that is open already."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +59,7 @@ class LatencyMeasurement:
 
     samples: tuple[float, ...]
     reference_samples: tuple[float, ...]
-    conditions: dict[str, str | int]
+    conditions: dict[str, Any]
     openings: tuple[Opening, ...] = ()
     reference_openings: tuple[Opening, ...] = ()
 
@@ -72,8 +77,8 @@ class LatencyMeasurement:
 
 
 def measure(
-    model: str | os.PathLike[str] | bytes | TFLiteRunner,
-    reference: str | os.PathLike[str] | bytes | TFLiteRunner | None = None,
+    model: Source,
+    reference: Source | None = None,
     *,
     runs: int = DEFAULT_RUNS,
     warmup: int = DEFAULT_WARMUP,
@@ -91,7 +96,7 @@ def measure(
     of `SESSIONS` sessions, after both were freed, and in either order by turns.
 
     Args:
-      model: Path or bytes of a .tflite, or a runner that is already open.
+      model: Path or bytes of a .tflite, a function that opens a runner, or a runner that is already open.
       reference: The network to compare with, likewise. If one of the two is open already there is a single session, and
         the ratio is that of these two interpreters.
       runs: Timed runs of each.
@@ -107,8 +112,8 @@ def measure(
     if runs < 1:
         raise InputError(f"Expected at least 1 run. Received: runs={runs}.")
     options = (num_threads, delegate, runtime)
-    candidate = _Series(model, options)
-    other = None if reference is None else _Series(reference, options)
+    candidate = _series(model, options)
+    other = None if reference is None else _series(reference, options)
     series = [candidate] if other is None else [other, candidate]
     reopens = other is not None and not any(one.is_open for one in series)
     sessions = max(1, min(SESSIONS, runs // 4 * 2)) if reopens else 1  # An even number: either order equally often.
@@ -137,16 +142,23 @@ def measure(
     )
 
 
+def _series(source: Any, options: tuple[int, str, Runtime | None]) -> _Series:
+    if isinstance(source, (str, bytes, os.PathLike)):
+        return _Series(lambda: TFLiteRunner(source, *options), is_open=False)
+    if callable(source):
+        return _Series(source, is_open=False)
+    return _Series(lambda: source, is_open=True)
+
+
 class _Series:
     """The runs of one network, through one interpreter or through several, one after the other."""
 
-    def __init__(self, model: Any, options: tuple[int, str, Runtime | None]) -> None:
-        self.is_open = isinstance(model, TFLiteRunner)
+    def __init__(self, open_runner: Callable[[], Runner], is_open: bool) -> None:
+        self.is_open = is_open
         self.samples: list[float] = []
         self.openings: list[Opening] = []
-        self.conditions: dict[str, str | int] = {}
-        self._model = model
-        self._options = options
+        self.conditions: dict[str, Any] = {}
+        self._open_runner = open_runner
         self._runner: Any = None
 
     def close(self) -> None:
@@ -155,15 +167,14 @@ class _Series:
 
     def open(self) -> None:
         """Opens the network, unless it was open from the start."""
-        runner = self._model if self.is_open else TFLiteRunner(self._model, *self._options)
+        runner = self._open_runner()
         self.conditions = {
             "runtime": runner.runtime.name,
             "runtime_version": runner.runtime.version,
             "num_threads": runner.num_threads,
             "delegate": runner.delegate,
+            **runner.execution,
         }
-        if runner.partitions is not None:
-            self.conditions["partitions"] = runner.partitions
         self._runner = runner
 
     def warm_up(self, runs: int) -> None:

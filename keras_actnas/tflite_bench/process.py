@@ -137,13 +137,20 @@ class WorkerProcess:
         self._warmup = warmup
         self._reference: str | None = None
 
-    def measure(self, candidate: str | os.PathLike[str], reference: str | os.PathLike[str], runs: int) -> Any:
+    def measure(
+        self,
+        candidate: str | os.PathLike[str],
+        reference: str | os.PathLike[str],
+        runs: int,
+        reopen: bool = False,
+    ) -> Any:
         """Measures a candidate beside the reference.
 
         Args:
           candidate: The candidate's file.
           reference: The reference's file, which stays open until another is given.
           runs: Timed runs of each, in turns.
+          reopen: Whether both are opened anew several times: see `tflite_bench.measure`.
 
         Returns:
           {"samples": [...], "reference_samples": [...], "conditions": {...}}; samples in ms.
@@ -154,7 +161,8 @@ class WorkerProcess:
         """
         if self._process.pid is None or self._reference != os.fspath(reference):
             self._open_reference(os.fspath(reference))
-        return self._process.ask({"candidate": os.fspath(candidate), "runs": runs, "warmup": self._warmup})
+        request = {"candidate": os.fspath(candidate), "runs": runs, "warmup": self._warmup, "reopen": reopen}
+        return self._process.ask(request)
 
     def _open_reference(self, reference: str) -> None:
         self.close()

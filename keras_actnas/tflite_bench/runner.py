@@ -5,14 +5,48 @@ from __future__ import annotations
 import os
 import time
 import warnings
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from keras_actnas.core.errors import InputError
 from keras_actnas.tflite_bench.flatbuffer import check_whole
 from keras_actnas.tflite_bench.runtime import DELEGATES, Runtime, load_runtime
+
+
+class Runner(Protocol):
+    """A network that is open and can be run, by whatever runtime: what `measure` needs of it.
+
+    Attributes:
+      runtime: The runtime, with its `name` and `version`.
+      num_threads: Its threads.
+      delegate: What runs the network: a delegate, or an execution provider.
+      init_ms: How long it took to open, in ms; None if that is not known.
+      first_ms: Time of the very first run; None likewise.
+      execution: What the runtime tells of how it runs the network, as values that JSON can hold.
+    """
+
+    runtime: Any
+    num_threads: int
+    delegate: str
+    init_ms: float | None
+    first_ms: float | None
+
+    @property
+    def execution(self) -> Mapping[str, Any]:
+        """See the attributes."""
+
+    def run(self) -> float:
+        """Runs the network once; returns the time in ms."""
+
+    def warm_up(self, runs: int) -> tuple[float, ...]:
+        """Runs the network `runs` times, at least once; returns the times in ms.
+
+        Raises:
+          InputError: The network cannot be run, or an output is not finite.
+        """
 
 
 class TFLiteRunner:
@@ -86,15 +120,8 @@ class TFLiteRunner:
 
     def _set_inputs(self, rng: np.random.Generator) -> None:
         for detail in self._interpreter.get_input_details():
-            shape, dtype = detail["shape"], np.dtype(detail["dtype"])
-            if dtype.kind == "f":
-                value = rng.random(shape)
-            elif dtype.kind in "iu":
-                limits = np.iinfo(dtype)
-                value = rng.integers(max(limits.min, -128), min(limits.max, 255), shape, endpoint=True)
-            else:
-                raise InputError(f"Expected numeric inputs. Received: {self.name} with an input of type {dtype}.")
-            self._interpreter.set_tensor(detail["index"], value.astype(dtype))
+            value = random_input(detail["shape"], np.dtype(detail["dtype"]), rng, self.name)
+            self._interpreter.set_tensor(detail["index"], value)
 
     def run(self) -> float:
         """Runs the network once; returns the time of the invocation in milliseconds."""
@@ -114,6 +141,11 @@ class TFLiteRunner:
             return None
         return sum(name.startswith("DELEGATE") for name in names)
 
+    @property
+    def execution(self) -> dict[str, Any]:
+        """How the runtime runs the network: "partitions", if it tells."""
+        return {} if self.partitions is None else {"partitions": self.partitions}
+
     def warm_up(self, runs: int) -> tuple[float, ...]:
         """Runs the network `runs` times, at least once, and makes sure that its outputs are finite.
 
@@ -130,17 +162,32 @@ class TFLiteRunner:
             raise InputError(
                 f"Expected a .tflite that runs on random inputs. Received: {self.name} ({_one_line(error)})."
             ) from error
-        for output in self.outputs():
-            if output.dtype.kind == "f" and not np.isfinite(output).all():
-                raise InputError(
-                    f"Expected finite outputs. Received: {int((~np.isfinite(output)).sum())} of {output.size} values "
-                    f"NaN or infinite from {self.name}. Check the weights of the model (did its training diverge?)."
-                )
+        check_finite(self.outputs(), self.name)
         return times
 
     def outputs(self) -> list[np.ndarray]:
         """Returns copies of the outputs of the last run."""
         return [self._interpreter.get_tensor(detail["index"]) for detail in self._interpreter.get_output_details()]
+
+
+def random_input(shape: Sequence[int], dtype: np.dtype, rng: np.random.Generator, name: str) -> np.ndarray:
+    """Returns a random input for a network called `name`; raises `InputError` for a type that is not numeric."""
+    if dtype.kind == "f":
+        return rng.random(shape).astype(dtype)
+    if dtype.kind not in "iu":
+        raise InputError(f"Expected numeric inputs. Received: {name} with an input of type {dtype}.")
+    limits = np.iinfo(dtype)
+    return rng.integers(max(limits.min, -128), min(limits.max, 255), shape, endpoint=True).astype(dtype)
+
+
+def check_finite(outputs: Iterable[np.ndarray], name: str) -> None:
+    """Raises `InputError` when a network's outputs are not finite: what is timed would not be what it is for."""
+    for output in outputs:
+        if output.dtype.kind == "f" and not np.isfinite(output).all():
+            raise InputError(
+                f"Expected finite outputs. Received: {int((~np.isfinite(output)).sum())} of {output.size} values "
+                f"NaN or infinite from {name}. Check the weights of the model (did its training diverge?)."
+            )
 
 
 def _read(model: str | os.PathLike[str] | bytes) -> bytes:

@@ -6,6 +6,7 @@ each with a line; both are JSON. FACTORY, as module:function, opens a network: f
 
 from __future__ import annotations
 
+import functools
 import importlib
 import json
 import os
@@ -47,20 +48,23 @@ class _Worker:
         self._open = getattr(importlib.import_module(module), name)
         self._options = options
         self._reference: Any = None
+        self._reference_path = ""
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         if "reference" in request:
-            self._reference = self._open(request["reference"], **self._options)
+            self._reference_path = request["reference"]
+            self._reference = self._open(self._reference_path, **self._options)
             self._reference.warm_up(request["warmup"])
             return {}
-        candidate = self._open(request["candidate"], **self._options)
-        made = measure(candidate, self._reference, runs=request["runs"], warmup=request["warmup"])
-        return {
-            "samples": made.samples,
-            "reference_samples": made.reference_samples,
-            # What a runtime tells of how it runs the network, besides the conditions of the measurement.
-            "conditions": {**made.conditions, **getattr(candidate, "execution", {})},
-        }
+        if request["reopen"]:
+            pair = [
+                functools.partial(self._open, path, **self._options)
+                for path in (request["candidate"], self._reference_path)
+            ]
+        else:
+            pair = [self._open(request["candidate"], **self._options), self._reference]
+        made = measure(*pair, runs=request["runs"], warmup=request["warmup"])
+        return {"samples": made.samples, "reference_samples": made.reference_samples, "conditions": made.conditions}
 
 
 if __name__ == "__main__":

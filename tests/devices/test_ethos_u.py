@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from keras_actnas.core import InputError, MissingDependencyError
+from keras_actnas.core.printing import printing_to
 from keras_actnas.devices import ethos_u
 from keras_actnas.devices.ethos_u import estimate_ethos_u
-from keras_actnas.core.printing import printing_to
 from keras_actnas.devices.vela_system import accelerators, import_vela
 from keras_actnas.export import to_tflite
 
