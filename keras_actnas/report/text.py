@@ -92,7 +92,7 @@ def _change(estimate: Estimate | None, reference: Estimate | None, unit: str) ->
     """Returns the change against the reference; a prediction's own reference value is that of its table."""
     if estimate is None or reference is None:
         return "-"
-    scale, sign = (100 / reference.value, " %") if unit else (1.0, "")
+    scale, sign = (100 / reference.value, " %") if unit and reference.value else (1.0, "")
     text = f"{(estimate.value - reference.value) * scale:+.2f}"
     error = estimate.standard_error * abs(scale)
     return f"{text}{sign}" if math.isnan(error) or error == 0 else f"{text} +- {error:.2f}{sign}"
