@@ -242,7 +242,7 @@ def test_solve_without_constraints(run_folder, tmp_path, capsys):
         ((), "Expected either --out=RUN_FOLDER or --table=FILE"),
         (("--out=RUN", "--table=t.json"), "Expected either --out=RUN_FOLDER or --table=FILE"),
         (("--out=nowhere",), "Expected tables in nowhere/tables. Received: none"),
-        (("--table=nowhere.json",), "Expected a metric table in JSON. Received: nowhere.json"),
+        (("--table=nowhere.json",), "Expected a metric table. Received: nowhere.json"),
         (("--table=nowhere.csv",), "Expected --reference=ASSIGNMENT.json"),
         (("--table=nowhere.csv", "--reference=ref.json"), "Expected a metric table. Received: nowhere.csv"),
         (("--table=broken.csv", "--reference=ref.json"), "Expected CSV with the columns"),
@@ -296,7 +296,7 @@ def test_apply_a_proposal(source, suffix, tiny, tiny_tflite, run_folder, refuses
     run("apply", f"--model={tiny}", f"--assignment={run_folder / 'proposals.json'}#ilp-1", f"--out={other}")
     expected = keras.models.load_model(other)
     runner.warm_up(1)
-    image = np.random.default_rng(0).random((1, 32, 32, 3)).astype("float32")
+    image = np.random.default_rng(0).random((1, 32, 32, 3), np.float32)
     np.testing.assert_allclose(runner.outputs()[0], np.asarray(expected(image)), atol=1e-4)
 
 
