@@ -372,7 +372,7 @@ def test_a_classifier_of_keras_applications(name, tmp_path, fast):
     assert current_assignment(best) == Assignment.load(out / "best.json")
     runner = TFLiteRunner(out / "best.tflite")
     runner.warm_up(1)
-    image = np.random.default_rng(0).random((1, 96, 96, 3)).astype("float32")
+    image = np.random.default_rng(0).random((1, 96, 96, 3), np.float32)
     np.testing.assert_allclose(runner.outputs()[0], np.asarray(best(image)), atol=1e-4)
 
 
