@@ -4,6 +4,7 @@ import math
 import pytest
 
 from keras_actnas.core import Assignment, Estimate, InputError, Proposal, load_proposals, save_proposals
+from keras_actnas.core.proposal import read_proposals
 
 PROPOSALS = [
     Proposal(
