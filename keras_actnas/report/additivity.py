@@ -18,6 +18,7 @@ from keras_actnas.core.table import Estimate, MetricTable
 from keras_actnas.report.markup import Markup, element, figure, line
 from keras_actnas.report.run import Run
 from keras_actnas.report.scales import WIDTH, Scale, around, x_axis, y_axis
+from keras_actnas.report.text import scale_of_changes
 
 LEAST = 3
 """Networks below which nothing is said of them."""
@@ -76,7 +77,8 @@ def mixed_checks(run: Run, metric: str) -> list[Check]:
         except InputError:  # An activation that the table has no value for.
             continue
         # Each on its own scale: the machine may have been faster when the table was measured.
-        here, there = (100 / table.reference_value.value, 100 / own) if table.unit else (1.0, 1.0)
+        here, _ = scale_of_changes(table.reference_value, table.unit)
+        there, _ = scale_of_changes(own, table.unit)
         checks.append(
             Check(assignment, predicted.value * here, change.value * there, change.standard_error * abs(there), fitted)
         )
@@ -97,7 +99,7 @@ def agreement(checks: Sequence[Check]) -> Agreement:
     )
 
 
-_Values = dict[tuple[Assignment, bool], tuple[float, Estimate]]
+_Values = dict[tuple[Assignment, bool], tuple[Estimate, Estimate]]
 """(Assignment, whether the table was fitted to it) -> the reference's value, and the change against it."""
 
 
@@ -107,7 +109,7 @@ def _readings(lines: Iterable[Measurement], exact: bool) -> _Values:
     for one in lines:
         own = reference_estimate([one], exact)
         value = estimate(one, own, exact)
-        values[one.assignment, one.purpose == "design"] = own.value, value - own.value
+        values[one.assignment, one.purpose == "design"] = own, value - own.value
     return values
 
 
@@ -123,7 +125,7 @@ def _scores(lines: Sequence[Measurement]) -> _Values:
         if len(made) == most:
             changes = np.array([one.samples[0] - one.reference_samples[0] for one in made])
             error = float(changes.std(ddof=1) / math.sqrt(most)) if most > 1 else math.nan
-            own = float(np.mean([one.reference_samples[0] for one in made]))
+            own = Estimate(float(np.mean([one.reference_samples[0] for one in made])))
             values[assignment, made[0].purpose == "design"] = own, Estimate(float(changes.mean()), error)
     return values
 
@@ -134,11 +136,12 @@ def _without_seed(one: Measurement) -> dict[str, object]:
 
 def agreement_plot(checks: Sequence[Check], table: MetricTable) -> Markup:
     """Returns predicted against measured: circles for networks that the table was fitted to, triangles for others."""
-    sign = ", %" if table.unit else ""
+    sign = scale_of_changes(table.reference_value, table.unit)[1].strip()
+    behind = f", {sign}" if sign else ""
     values = [value for check in checks for value in (check.predicted, check.measured)]
     x_scale, y_scale = around([0.0, *values], 46, WIDTH - 14, 0.06), around([0.0, *values], 270, 30, 0.06)
-    parts = [*x_axis(x_scale, 30, 270, f"predicted change of {table.metric}{sign}")]
-    parts += y_axis(y_scale, 46, WIDTH - 14, f"found change of {table.metric}{sign}")
+    parts = [*x_axis(x_scale, 30, 270, f"predicted change of {table.metric}{behind}")]
+    parts += y_axis(y_scale, 46, WIDTH - 14, f"found change of {table.metric}{behind}")
     low, high = x_scale.low, x_scale.high
     parts.append(line(x_scale(low), y_scale(low), x_scale(high), y_scale(high), "zero"))
     parts += [_mark(check, x_scale, y_scale) for check in sorted(checks, key=lambda check: not check.fitted)]

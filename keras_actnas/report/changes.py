@@ -11,7 +11,7 @@ from keras_actnas.report.markup import Markup, element, figure, line, text
 from keras_actnas.report.pareto import error_of, marker
 from keras_actnas.report.run import Run
 from keras_actnas.report.scales import WIDTH, Scale, around, x_axis
-from keras_actnas.report.text import change_text
+from keras_actnas.report.text import change_text, scale_of_changes
 
 _ROW, _TOP, _LEFT = 24, 8, 108
 
@@ -28,7 +28,8 @@ def changes_plot(run: Run, metric: str) -> Markup | None:
     known = [value for one in lines for value in (one.predicted, one.found) if value]
     scale = around([0.0, *(end for value in known for end in _ends(value))], _LEFT, WIDTH - 14, 0.04)
     bottom = _TOP + _ROW * len(lines)
-    label = f"change of {metric} against the reference{', %' if run.units[metric] else ''}"
+    sign = scale_of_changes(own, run.units[metric])[1].strip()
+    label = f"change of {metric} against the reference{f', {sign}' if sign else ''}"
     parts = x_axis(scale, _TOP, bottom, label)
     parts.append(line(scale(0.0), _TOP, scale(0.0), bottom, "zero"))
     parts += [one.draw(scale, _TOP + _ROW * (number + 0.5)) for number, one in enumerate(lines)]
@@ -73,7 +74,7 @@ def _share(value: Estimate | None, own: Estimate, unit: str) -> Estimate | None:
     """Returns the change against the reference: in percent where there is a unit, else as a difference."""
     if value is None:
         return None
-    scale = 100 / own.value if unit else 1.0
+    scale, _ = scale_of_changes(own, unit)
     return Estimate((value.value - own.value) * scale, value.standard_error * abs(scale))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 
@@ -95,12 +94,15 @@ def _block(here: tuple[str, Run], there: tuple[str, Run]) -> list[str]:
         *((f"{letter}: {row.name}", row) for row in run.proposals),
         *((row.name, row) for row in run.baselines),
     ]
+    sentences = (
+        _sentence(run, metric, f"{other_letter}: {other.best.name}", other.best, f"{letter}: {run.best.name}")
+        for metric in _metrics(run)
+    )
     return [
         f"On {run.device}, as its tables predict; changes are against the reference:",
         *aligned([_header(run), *(_row(run, name, row) for name, row in rows)]),
-        *(_sentence(run, metric, f"{other_letter}: {other.best.name}", other.best, f"{letter}: {run.best.name}")
-          for metric in _metrics(run)),
-    ]  # fmt: skip
+        *dict.fromkeys(sentences),  # What is the same for all metrics is said once.
+    ]
 
 
 def _metrics(run: Run) -> list[str]:
@@ -143,7 +145,7 @@ def _sentence(run: Run, metric: str, name: str, guest: Proposal, own: str) -> st
     """Returns one sentence on how a network found for another device compares with this device's own best."""
     table = run.tables[metric]
     if _predicted(table, guest.assignment) is None:
-        return f"{name} cannot be predicted: {run.device} has no {metric} for {_unknown(table, guest.assignment)}."
+        return f"{name} cannot be predicted: {run.device} has no values for {_unknown(table, guest.assignment)}."
     difference = predicted_difference(table, guest.assignment, run.best.assignment)
     if guest.assignment == run.best.assignment:
         return f"{name} is the same network as {own}."
@@ -157,8 +159,6 @@ def _sentence(run: Run, metric: str, name: str, guest: Proposal, own: str) -> st
 
 
 def _unknown(table: MetricTable, assignment: Assignment) -> str:
-    """Returns the activations that a table lacks at one of an assignment's sites."""
-    names: Sequence[str] = [
-        name for site, name in assignment.items() if _predicted(table, Assignment({site: name})) is None
-    ]
-    return ", ".join(dict.fromkeys(names))
+    """Returns the activations that a table lacks at some of an assignment's sites, and at how many."""
+    names = [name for site, name in assignment.items() if _predicted(table, Assignment({site: name})) is None]
+    return f"{', '.join(dict.fromkeys(names))} at {len(names)} of {len(assignment)} sites"

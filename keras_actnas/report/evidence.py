@@ -10,6 +10,7 @@ from keras_actnas.report.layout import bullets, captioned, note, section, side_b
 from keras_actnas.report.markup import Markup, table
 from keras_actnas.report.run import Run
 from keras_actnas.report.stability import Stability, drift_plot, stability
+from keras_actnas.report.text import scale_of_changes
 
 _NONE = "–"
 
@@ -25,10 +26,10 @@ def additivity_section(run: Run) -> Markup:
         ]
         rows += [_agreement_row(run, metric, name, group) for name, group in groups if len(group) >= LEAST]
         if len(checks) >= LEAST:
-            caption = "Circles: networks that the table was fitted to. Triangles: networks that it had not seen."
-            plots.append(captioned(agreement_plot(checks, run.tables[metric]), metric, caption))
+            plots.append(captioned(agreement_plot(checks, run.tables[metric]), metric))
     how = (
-        "A table predicts a network by adding up its sites. Error is the root-mean-square difference of prediction and "
+        "Circles are networks that the table was fitted to, triangles those that it had not seen. A table predicts a "
+        "network by adding up its sites. Error is the root-mean-square difference of prediction and "
         "measurement; noise is the part of it that the measurements bring themselves. Both are in percent of the "
         "reference, or in points of a score. Rank correlation (Spearman's) is 1 when the order is right."
     )
@@ -37,7 +38,7 @@ def additivity_section(run: Run) -> Markup:
     header = ("metric", "networks", "how many", "error", "noise", "rank correlation")
     return section(
         "Do the tables add up?",
-        table(header, rows, "Predicted against found, for the mixed networks in the journal", "kinds"),
+        table(header, rows, "Mixed networks in the journal", "kinds"),
         side_by_side(*plots),
         note(how),
     )
@@ -45,7 +46,7 @@ def additivity_section(run: Run) -> Markup:
 
 def _agreement_row(run: Run, metric: str, name: str, checks: list[Check]) -> list[str]:
     found: Agreement = agreement(checks)
-    sign = " %" if run.units[metric] else ""
+    _, sign = scale_of_changes(run.tables[metric].reference_value, run.units[metric])
     return [
         metric,
         name,
@@ -65,7 +66,7 @@ def stability_section(run: Run) -> Markup:
     rows = [_stability_row(metric, one) for metric, one in found.items()]
     header = ("metric", "measurements", "timed runs", "spread of a run", "error of a network", "drift of the reference")
     plots = [
-        captioned(drift_plot(one.reference, metric), f"{metric} of the reference over the run", _DRIFT)
+        captioned(drift_plot(one.reference, metric), f"{metric} of the reference over the run")
         for metric, one in found.items()
         if len(one.reference) > 1
     ]
@@ -77,15 +78,10 @@ def stability_section(run: Run) -> Markup:
         note(
             "Spread is the robust standard deviation of single runs of the reference within a measurement, in percent "
             "of the median; error is the standard error of a network's ratio to the reference; both are typical "
-            "values. Drift compares the last quarter of the measurements with the first."
+            "values. Drift compares the last quarter of the measurements with the first. Each network is measured in "
+            "turns with the reference, and counts as a ratio to it: what drifts does not enter the result."
         ),
     )
-
-
-_DRIFT = (
-    "Each network is measured in turns with the reference, and counts as a ratio to it: what drifts here does not "
-    "enter the result."
-)
 
 
 def _stability_row(metric: str, one: Stability) -> list[str]:

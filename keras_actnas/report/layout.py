@@ -29,10 +29,9 @@ def side_by_side(*figures: Markup) -> Markup:
     return element("div", *figures, class_="figures")
 
 
-def captioned(drawing: Markup, title: str, caption: str | Markup = "") -> Markup:
-    """Returns a figure with its title above and what explains it below."""
-    below = element("figcaption", caption) if caption else None
-    return element("figure", element("h3", title), drawing, below)
+def captioned(drawing: Markup, title: str) -> Markup:
+    """Returns a figure with its title above."""
+    return element("figure", element("figcaption", title), drawing)
 
 
 def typeset(text: str) -> str:

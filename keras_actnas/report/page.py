@@ -73,7 +73,9 @@ def _subtitle(run: Run) -> str:
 
 def _trade_off_section(run: Run) -> Markup:
     plots = []
-    for metric, score in itertools.product(run.device_metrics, run.score_metrics):
+    # Metrics that nothing was asked of are in the other sections; the first is what the search was about otherwise.
+    wanted = [metric for metric in run.device_metrics if metric in run.asked] or run.device_metrics[:1]
+    for metric, score in itertools.product(wanted, run.score_metrics):
         title = f"{score} against {metric}"
         for plot, words in (
             (pareto_plot(run, metric, score), title),
@@ -92,12 +94,16 @@ _MARKS = (
 
 
 def _changes_section(run: Run) -> Markup:
-    plots = []
-    for metric in [*run.device_metrics, *run.score_metrics]:
-        if plot := changes_plot(run, metric):
-            found = f"● {run.found_how(metric)}, □ the same with one activation everywhere"
-            plots.append(captioned(plot, metric, f"△ predicted; {found}. Bars are 95 % intervals."))
-    return section("Predicted and found", side_by_side(*plots))
+    plots = [
+        captioned(plot, f"{metric}, predicted and {run.found_how(metric)}")
+        for metric in (*run.device_metrics, *run.score_metrics)
+        if (plot := changes_plot(run, metric))
+    ]
+    told = (
+        "△ is what the tables predicted; ● is what came of a proposal, □ of a network with one activation everywhere. "
+        "Bars are 95 % intervals."
+    )
+    return section("Predicted and found", side_by_side(*plots), note(told))
 
 
 def _depth_section(run: Run) -> Markup:
@@ -110,13 +116,14 @@ def _depth_section(run: Run) -> Markup:
 
 
 def _tables_section(run: Run) -> Markup:
+    tables = [run.tables[metric] for metric in (*run.device_metrics, *run.score_metrics)]
     figures = [
         captioned(
-            join([scale_bar(table), table_map(table)]), f"{metric}{f', {table.unit}' if table.unit else ''}", _CELLS
+            join([scale_bar(table), table_map(table)]), f"{table.metric}{f', {table.unit}' if table.unit else ''}"
         )
-        for metric, table in run.tables.items()
+        for table in tables
     ]
-    return section("What each activation changes at each site", side_by_side(*figures))
+    return section("What each activation changes at each site", side_by_side(*figures), note(_CELLS))
 
 
 _CELLS = (

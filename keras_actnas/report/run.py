@@ -114,10 +114,12 @@ class Run:
     def units(self) -> dict[str, str]:
         """Metric -> unit: first the objective, then what has a bound, then the others."""
         known = {**{metric: table.unit for metric, table in self.tables.items()}, **self.context.get("units", {})}
-        first = dict.fromkeys([self.objective, *(bound.metric for bound in self.constraints)])
-        return {
-            metric: known[metric] for metric in [*first, *(key for key in known if key not in first)] if metric in known
-        }
+        return {metric: known[metric] for metric in dict.fromkeys([*self.asked, *known]) if metric in known}
+
+    @property
+    def asked(self) -> list[str]:
+        """The objective, and the metrics that have a bound."""
+        return list(dict.fromkeys([self.objective, *(bound.metric for bound in self.constraints)]))
 
     @property
     def device_metrics(self) -> list[str]:

@@ -11,6 +11,8 @@ from keras_actnas.report.markup import Markup, line, text
 WIDTH = 360
 """Width of every figure in its own units: about that of a phone, so that letters stay readable there."""
 
+_HALF_LETTER = 3.1
+
 
 @dataclasses.dataclass(frozen=True)
 class Scale:
@@ -65,7 +67,8 @@ def x_axis(scale: Scale, top: float, bottom: float, label: str, most: int = 5) -
     ticks = scale.ticks(most)
     parts = [line(scale(tick), top, scale(tick), bottom, "grid") for tick in ticks]
     parts += [text(scale(tick), bottom + 14, tick_text(tick, ticks), "middle", "tick") for tick in ticks]
-    return [*parts, text((scale.start + scale.end) / 2, bottom + 30, label, "middle", "axis")]
+    middle = min((scale.start + scale.end) / 2, WIDTH - _HALF_LETTER * len(label))
+    return [*parts, text(middle, bottom + 30, label, "middle", "axis")]
 
 
 def y_axis(scale: Scale, left: float, right: float, label: str) -> list[Markup]:

@@ -46,7 +46,7 @@ class Stability:
 def stability(run: Run, metric: str) -> Stability:
     """Returns how steady a metric's measurements were."""
     lines = [one for one in run.journal if one.metric == metric]
-    good = sorted((one for one in lines if not one.failure and one.reference_samples), key=lambda one: one.time)
+    good = sorted((one for one in lines if not one.failure and any(one.reference_samples)), key=lambda one: one.time)
     medians = np.array([np.median(one.reference_samples) for one in good])
     share = medians / np.median(medians) if len(medians) else medians
     quarter = len(share) // 4

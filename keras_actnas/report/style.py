@@ -51,7 +51,7 @@ section>ul{margin:0;padding-left:20px;max-width:90ch}
 section>ul li,ol li{margin-bottom:4px;overflow-wrap:anywhere}
 .figures{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,340px),1fr));gap:20px;align-items:start}
 figure{margin:0;min-width:0;max-width:520px}
-figcaption{color:var(--soft);font-size:.84rem;margin-top:4px}
+figcaption{font-size:.95rem;font-weight:600;margin:0 0 8px}
 svg{display:block;width:100%;height:auto;font-family:inherit}
 .scroll{overflow-x:auto;max-width:100%}
 table{border-collapse:collapse;font-size:.88rem;font-variant-numeric:tabular-nums;min-width:100%}
@@ -60,7 +60,7 @@ th,td{padding:6px 10px;border-bottom:1px solid var(--edge);text-align:right;whit
 thead th{color:var(--soft);font-weight:600;vertical-align:bottom}
 th:first-child,.words td:last-child,.words th:last-child,.kinds td:nth-child(2),.kinds th:nth-child(2){text-align:left}
 tbody th{font-weight:600;position:sticky;left:0;background:var(--card)}
-.words td:last-child{white-space:normal;min-width:190px}
+.words td:last-child{white-space:normal;min-width:280px}
 #conditions td{min-width:0;overflow-wrap:anywhere}
 #conditions tbody th{white-space:normal;position:static}
 pre{background:var(--code);border:1px solid var(--edge);border-radius:8px;padding:10px 12px;margin:6px 0 12px;
@@ -72,6 +72,7 @@ ol{margin:0;padding-left:20px}
 .ramp{flex:1;height:10px;border-radius:5px;background:linear-gradient(90deg,var(--less),var(--card),var(--more));
   border:1px solid var(--edge)}
 text{fill:var(--ink);font-size:11px}
+.label{paint-order:stroke;stroke:var(--card);stroke-width:3px;stroke-linejoin:round}
 .tick{fill:var(--soft);font-size:10px}
 .axis{fill:var(--soft);font-size:11px}
 .site{fill:var(--soft);font-size:9.5px}

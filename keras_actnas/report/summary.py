@@ -10,7 +10,7 @@ from keras_actnas.core.table import Estimate
 from keras_actnas.report.layout import bullets, note, section, typeset
 from keras_actnas.report.markup import Markup, element, join, table
 from keras_actnas.report.run import Run
-from keras_actnas.report.text import change_text, constraint_lines, value_text, verdict
+from keras_actnas.report.text import change_text, constraint_lines, scale_of_changes, value_text, verdict
 
 _SURE = 1.96
 """Standard errors to either side that hold the true value in 95 of 100 cases."""
@@ -53,9 +53,7 @@ def networks_section(run: Run) -> Markup:
         "Predicted and found are changes against the reference: in percent for a metric with a unit, as differences "
         "for a score. Behind ± is one standard error."
     )
-    return section(
-        "Networks", table(header, rows, "The reference, proposals, and one activation everywhere", "words"), note(how)
-    )
+    return section("Networks", table(header, rows, "All networks", "words"), note(how))
 
 
 def _network(run: Run, row: Proposal) -> list[str]:
@@ -79,18 +77,19 @@ def _cost_tile(run: Run, metric: str) -> Markup:
     own, value = run.reference.measured.get(metric), known_value(run.best, metric)
     if own is None or value is None:
         return _tile(metric, "not known", "Neither measured nor predicted.")
-    change, error = 100 * (value.value / own.value - 1), 100 * value.standard_error / own.value
+    scale, sign = scale_of_changes(own, run.units[metric])
+    change, error = (value.value - own.value) * scale, value.standard_error * scale
     unit = run.units[metric]
     values = f"{run.best.name}: {value_text(value, unit)} rather than {value_text(own, unit)}."
     title = "How much faster" if metric == "latency" else metric
-    return _tile(title, _headline(change, error, metric), values, _how(run, metric))
+    return _tile(title, _headline(change, error, metric, sign), values, _how(run, metric))
 
 
-def _headline(change: float, error: float, metric: str) -> str:
+def _headline(change: float, error: float, metric: str, sign: str) -> str:
     if abs(change) < 2 * (error if math.isfinite(error) else 0.0):
         return "no clear change"
     words = ("less time", "more time") if metric == "latency" else (f"less {metric}", f"more {metric}")
-    return f"{abs(change):.1f} % {words[change > 0]}" if change else "no change"
+    return f"{abs(change):.1f}{sign} {words[change > 0]}" if change else "no change"
 
 
 def _how(run: Run, metric: str) -> str:
@@ -137,11 +136,12 @@ def _sure_tile(run: Run, metric: str) -> Markup:
     if not found.standard_error > 0:
         noiseless = f"{run.device} gives the same value each time; how far a real one differs it does not tell."
         return _tile(title, "no noise" if run.exact else "error not known", noiseless if run.exact else None, promised)
-    change, reach = 100 * (found.value / own.value - 1), 100 * _SURE * found.standard_error / own.value
+    scale, sign = scale_of_changes(own, unit)
+    change, reach = (found.value - own.value) * scale, _SURE * found.standard_error * scale
     meaning = "as close as their errors allow" if gap <= 2 * error else "more than their errors allow: trust what came"
     return _tile(
         title,
-        f"{change - reach:+.1f} to {change + reach:+.1f} %",
+        f"{change - reach:+.1f} to {change + reach:+.1f}{sign}",
         f"The 95 % interval of the change of {metric}.",
         f"{promised} That is {gap / error:.1f} standard errors apart, {meaning}.",
     )

@@ -46,14 +46,10 @@ def table_map(table: MetricTable) -> Markup:
 def scale_bar(table: MetricTable) -> Markup:
     """Returns what the colours of a table's heat map mean."""
     largest = float(np.max(np.abs(np.nan_to_num(table.delta)), initial=0.0))
+    end = f"{largest:.0f}" if largest >= 100 else f"{largest:.2g}"
     unit = f" {table.unit}" if table.unit else ""
-    return element(
-        "p",
-        element("span", f"−{largest:.3g}{unit}"),
-        element("span", "", class_="ramp"),
-        element("span", f"+{largest:.3g}{unit}"),
-        class_="ramps",
-    )
+    ends = [element("span", f"{sign}{end}{unit}") for sign in "−+"]
+    return element("p", ends[0], element("span", "", class_="ramp"), ends[1], class_="ramps")
 
 
 def _hatching(name: str) -> Markup:

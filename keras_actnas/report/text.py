@@ -93,10 +93,21 @@ def change_text(estimate: Estimate | None, reference: Estimate | None, unit: str
     """Returns the change against the reference, with its error: in percent for a metric with a unit."""
     if estimate is None or reference is None:
         return "-"
-    scale, sign = (100 / reference.value, " %") if unit else (1.0, "")
+    scale, sign = scale_of_changes(reference, unit)
     text = f"{(estimate.value - reference.value) * scale:+.2f}"
     error = estimate.standard_error * abs(scale)
     return f"{text}{sign}" if math.isnan(error) or error == 0 else f"{text} +- {error:.2f}{sign}"
+
+
+def scale_of_changes(reference: Estimate, unit: str) -> tuple[float, str]:
+    """Returns what changes against the reference are multiplied with, and the sign behind them.
+
+    That is percent for a metric with a unit, but nothing is a share of zero; scores are differences, since their zero
+    means nothing.
+    """
+    if unit and reference.value:
+        return 100 / reference.value, " %"
+    return 1.0, f" {unit}" if unit else ""
 
 
 def aligned(rows: list[list[str]]) -> list[str]:

@@ -53,7 +53,7 @@ def predicted_metrics(row: Proposal, tables: Mapping[str, MetricTable], referenc
 
     A proposal's prediction is that of the tables it came from, which had not seen it; of other networks it is that of
     `tables`. A machine may run at another speed than when the table was measured: a latency is predicted as a share of
-    the reference's. A table that lacks a value, since its design was small, predicts nothing.
+    the reference's, unless that is zero. A table that lacks a value, since its design was small, predicts nothing.
     """
     predicted = {}
     for metric, table in tables.items():
@@ -62,7 +62,7 @@ def predicted_metrics(row: Proposal, tables: Mapping[str, MetricTable], referenc
         except InputError:
             continue
         own = reference.get(metric, table.reference_value)
-        scale = own.value / table.reference_value.value if table.unit else 1.0
+        scale = own.value / table.reference_value.value if table.unit and table.reference_value.value else 1.0
         predicted[metric] = Estimate(value.value * scale, value.standard_error * scale)
     return predicted
 

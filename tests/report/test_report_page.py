@@ -78,7 +78,7 @@ def test_estimates_are_called_estimates(make_run):
     assert "yolov5n on vela:ethos-u65-512" in text
     assert "An estimate for vela:ethos-u65-512, not a measurement." in text
     assert "latency: estimates for vela:ethos-u65-512, not measured." in text
-    assert "△ predicted; ● estimated" in text and "● measured" not in text
+    assert "latency, predicted and estimated" in text and "predicted and measured" not in text
     assert "gives the same values each time" in text
     assert "Measured on" not in text
 
@@ -158,6 +158,27 @@ def test_other_objectives_and_more_metrics(small):
     text = words(report_page(run))
     assert "maximize nwot" in text and "nwot >= 0.5 x reference+3" in text
     assert "latency ≤ 90%, as measured" in text
+
+
+def test_a_metric_that_is_zero(make_run):
+    """DRAM traffic of a network that fits into the SRAM, as Vela estimates it; changes of it are no shares."""
+    folder = make_run("npu", sites=6, networks=12, device="vela:ethos-u55-128", exact=True)
+    table = MetricTable.load(folder / "tables" / "latency.json")
+    content = {**table.to_json(), "metric": "dram", "unit": "KiB", "reference_value": 0.0}
+    (folder / "tables" / "dram.json").write_text(json.dumps(content), encoding="utf-8")
+    rows = json.loads((folder / "proposals.json").read_text(encoding="utf-8"))
+    zero = {"value": 0.0, "standard_error": 0.0}
+    for row in (rows["reference"], *rows["proposals"], *rows["baselines"]):
+        row["measured"]["dram"] = row["predicted"]["dram"] = zero
+    units = {"dram": "KiB", "latency": "ms", "nwot": ""}
+    change(folder, **{**rows, "minimize": "dram", "units": units})
+    lines = (folder / "journal.jsonl").read_text(encoding="utf-8").splitlines()
+    latency = [json.loads(line) for line in lines if '"metric":"latency"' in line]
+    more = [{**one, "metric": "dram", "unit": "KiB", "samples": [0.0], "reference_samples": [0.0]} for one in latency]
+    (folder / "journal.jsonl").write_text("".join(f"{json.dumps(one)}\n" for one in latency + more), encoding="utf-8")
+    text = words(report_page(Run.load(folder)))
+    assert "dram no change ilp-1: 0.0000 KiB rather than 0.0000 KiB." in text
+    assert "change of dram against the reference, KiB" in text
 
 
 # What is no run

@@ -76,3 +76,9 @@ def test_a_table_without_a_value_predicts_nothing():
     table = dataclasses.replace(TABLE, delta=holes)
     assert predicted_metrics(proposal("a"), {"latency": table}, {"latency": Estimate(100.0)}) == {}
     assert set(predicted_metrics(proposal("b"), {"latency": table}, {"latency": Estimate(100.0)})) == {"latency"}
+
+
+def test_a_reference_of_zero_has_no_speed():
+    """The DRAM traffic of a network that fits into the SRAM."""
+    table = dataclasses.replace(TABLE, metric="dram", unit="KiB", reference_value=Estimate(0.0, 0.0))
+    assert predicted_metrics(proposal("b"), {"dram": table}, {"dram": Estimate(0.0)})["dram"].value == -2.0
