@@ -117,6 +117,12 @@ def test_another_model(folders):
         compare_runs(*map(Run.load, folders))
 
 
+def test_another_model_at_another_image_size(folders):
+    change_identity(folders[1], model="yolov8n", input_shape=[224, 224, 3], **{"weights and structure": "beef"})
+    with pytest.raises(InputError, match="Expected two runs of one model. Received: 'yolov5n' and 'yolov8n'"):
+        compare_runs(*map(Run.load, folders))
+
+
 def test_the_same_name_with_other_weights(folders):
     change_identity(folders[1], **{"weights and structure": "beef"})
     with pytest.raises(InputError, match="Received: two of 'yolov5n' that differ in structure or weights"):

@@ -46,9 +46,9 @@ def test_networks_are_compared_on_a_scale_of_their_own():
 
 
 def test_the_error_is_the_root_mean_square():
-    run = run_of([line(one, 20.0 - change) for one, change in zip(MIXED, (3.2, 5.0, 6.0, 6.8), strict=True)])
+    run = run_of([line(one, 20.0 - change) for one, change in zip(MIXED, (3.4, 5.0, 6.0, 6.8), strict=True)])
     found = agreement(mixed_checks(run, "latency"))
-    assert found.error == pytest.approx(math.sqrt((1.0 + 1.0) / 4))
+    assert found.error == pytest.approx(math.sqrt((2.0**2 + 1.0**2) / 4))
     backwards = run_of([line(one, 20.0 - change) for one, change in zip(MIXED, (7.0, 6.0, 5.0, 3.0), strict=True)])
     assert agreement(mixed_checks(backwards, "latency")).correlation == pytest.approx(-1.0)
 
