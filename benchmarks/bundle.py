@@ -20,7 +20,6 @@ from keras_actnas.devices import HostDevice, Plan, Request, record, write_bundle
 from keras_actnas.export import TFLiteNetwork, to_editable
 from keras_actnas.models import YOLO
 from keras_actnas.search import mixtures
-from keras_actnas.tflite_bench import TFLiteRunner
 
 
 class TimedNetwork:
@@ -37,16 +36,6 @@ class TimedNetwork:
         data = self._network.edit(assignment)
         self.seconds.append(time.perf_counter() - start)
         return data
-
-
-def opening_seconds(data: bytes) -> float:
-    """Returns how long it takes to open a network, without running it."""
-    seconds = []
-    for _ in range(5):
-        start = time.perf_counter()
-        TFLiteRunner(data)
-        seconds.append(time.perf_counter() - start)
-    return float(np.median(seconds))
 
 
 def main() -> None:
@@ -73,11 +62,13 @@ def main() -> None:
             made = record(device, network, request, journal)
             wall = time.perf_counter() - start
         lines = [line for measured in made.values() for line in measured]
+        openings = [line.conditions[key] for line in lines for key in ("opening", "reference_opening")]
         timed = sum(sum(line.samples) + sum(line.reference_samples) for line in lines) / 1e3
-        warm = sum(2 * (np.median(line.samples) + np.median(line.reference_samples)) for line in lines) / 1e3
-        opening = opening_seconds(network.edit(rows[0])) * len(lines)
-        edits = network.seconds[1 : len(lines) + 1]  # The first is the reference's.
-        bookkeeping = wall - timed - warm - opening - sum(network.seconds[: len(lines) + 1])
+        untimed = sum(sum(opening["warmup_ms"]) for opening in openings) / 1e3
+        opening = sum(opening["init_ms"] for opening in openings) / 1e3
+        building = sum(network.seconds)  # The reference's, too.
+        bookkeeping = wall - timed - untimed - opening - building
+        edits = network.seconds[1:]
         print(
             json.dumps(
                 {
@@ -91,12 +82,12 @@ def main() -> None:
                     "seconds": {
                         "all": round(wall, 2),
                         "timed runs": round(timed, 2),
-                        "untimed runs": round(float(warm), 2),
+                        "untimed runs": round(untimed, 2),
                         "opening": round(opening, 2),
-                        "building": round(sum(edits), 2),
-                        "bookkeeping": round(float(bookkeeping), 3),
+                        "building": round(building, 2),
+                        "bookkeeping": round(bookkeeping, 3),
                     },
-                    "bookkeeping / timed runs": round(float(bookkeeping) / timed, 5),
+                    "bookkeeping / timed runs": round(bookkeeping / timed, 5),
                 },
                 indent=1,
             )

@@ -69,7 +69,12 @@ def test_every_command_knows_its_flags(capsys):
 
 @pytest.mark.parametrize(
     ("name", "hint"),
-    [("serch", "Did you mean 'search'"), ("train", "Known: search, convert, bench"), ("--model=x", "Known:"), ("", "")],
+    [
+        ("serch", "Did you mean 'search'"),
+        ("train", "Known: search, convert, devices, bundle, bench"),
+        ("--model=x", "Known:"),
+        ("", ""),
+    ],
 )
 def test_unknown_commands(capsys, name, hint):
     assert cli.main([name]) == 2

@@ -61,12 +61,6 @@ def run(values: Any, positional: list[str]) -> None:
 
 
 def _load(path: Path, reference: str | None) -> MetricTable:
-    if path.suffix != ".csv":
-        return MetricTable.load(path)
-    if reference is None:
+    if path.suffix == ".csv" and reference is None:
         raise InputError(f"Expected --reference=ASSIGNMENT.json with a table in CSV. Received: {path} alone.")
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"Expected a metric table. Received: {path} ({error.strerror}).") from error
-    return MetricTable.from_csv(text, Assignment.load(reference), str(path))
+    return MetricTable.load(path, None if reference is None else Assignment.load(reference))

@@ -16,9 +16,10 @@ class InputError(ValueError):
 class MissingDependencyError(InputError, ImportError):
     """An optional dependency is absent; the message carries the `pip install` line that mends it."""
 
-    def __init__(self, package: str, extra: str, purpose: str) -> None:
+    def __init__(self, package: str, extra: str, purpose: str, otherwise: str = "") -> None:
         super().__init__(
-            f'{purpose} needs `{package}`, which is not installed. Install it with: pip install "keras-actnas[{extra}]"'
+            f"{purpose} needs `{package}`, which is not installed. Install it with: "
+            f'pip install "keras-actnas[{extra}]"{otherwise}'
         )
 
 

@@ -229,15 +229,27 @@ class MetricTable:
         write_atomically(path, text)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> MetricTable:
-        """Reads a table from JSON.
+    def load(cls, path: str | os.PathLike[str], reference: Assignment | None = None) -> MetricTable:
+        """Reads a table: from CSV when the name ends in .csv, else from JSON.
+
+        Args:
+          path: The file.
+          reference: The reference network's assignment, which a CSV does not hold.
 
         Raises:
           InputError: The file cannot be read or holds something else.
         """
         try:
-            content = json.loads(Path(path).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+            text = Path(path).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"Expected a metric table. Received: {path} ({error}).") from error
+        if Path(path).suffix == ".csv":
+            if reference is None:
+                raise InputError(f"Expected the reference's assignment with a table in CSV. Received: {path} alone.")
+            return cls.from_csv(text, reference, str(path))
+        try:
+            content = json.loads(text)
+        except ValueError as error:
             raise InputError(f"Expected a metric table in JSON. Received: {path} ({error}).") from error
         return cls.from_json(content, str(path))
 

@@ -7,6 +7,7 @@ __getattr__, __dir__, __all__ = attach(
     {
         "Device": "keras_actnas.devices.device",
         "EthosUEstimate": "keras_actnas.devices.ethos_u",
+        "GivenTables": "keras_actnas.devices.given_tables",
         "HostDevice": "keras_actnas.devices.host",
         "Network": "keras_actnas.devices.device",
         "ONNXRuntimeDevice": "keras_actnas.devices.onnx_runtime",
@@ -14,6 +15,7 @@ __getattr__, __dir__, __all__ = attach(
         "Reading": "keras_actnas.devices.device",
         "RecordedDevice": "keras_actnas.devices.recorded",
         "Request": "keras_actnas.devices.device",
+        "SSHDevice": "keras_actnas.devices.ssh",
         "VelaDevice": "keras_actnas.devices.vela",
         "estimate_ethos_u": "keras_actnas.devices.ethos_u",
         "open_device": "keras_actnas.devices.specs",

@@ -13,6 +13,7 @@ import numpy as np
 from keras_actnas.core.assignment import Assignment
 from keras_actnas.core.errors import InputError
 from keras_actnas.core.sites import Site
+from keras_actnas.core.table import MetricTable
 
 LATENCY = "latency"
 
@@ -74,8 +75,8 @@ class Request:
         one purpose does not count for another, unless the device is exact.
       model: Fingerprint of the model.
       inspect: Whether each candidate is inspected as well: see `Device.inspect`.
-      reopen: Whether a device that opens networks, and whose figures depend on where these come to lie in memory,
-        opens both anew several times among the runs: dearer, and right for single networks.
+      reopen: Whether a device whose figures depend on where networks come to lie in memory opens both several times
+        among the runs, not once: dearer, and right where a network counts by itself.
       least_runs: What was measured before counts if it has at least so many runs.
     """
 
@@ -213,6 +214,10 @@ class Device(abc.ABC):
                 conditions["not_inspected"] = str(error)
         samples = {**reading.samples, **{metric: (value,) for metric, value in more.items()}}
         return dataclasses.replace(reading, samples=samples, conditions=conditions)
+
+    def tables(self, reference: Assignment) -> dict[str, MetricTable] | None:
+        """Returns the tables that the device brings along, by metric; None for one that has to measure."""
+        return None
 
     def convert(self, model: Any, path: str | os.PathLike[str], images: Iterable[Any] | None = None) -> Any:
         """Converts a Keras model to the file that candidates are made from; returns a report to print.

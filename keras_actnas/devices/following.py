@@ -44,6 +44,7 @@ def follow(command: Sequence[str], journal: Path, request: Request) -> None:
             tail.print_new()
             if lock is not None:
                 if started or _complete(journal, request):
+                    lock.close()
                     break
                 _start(command, log, lock)
                 started = True
@@ -54,7 +55,9 @@ def follow(command: Sequence[str], journal: Path, request: Request) -> None:
 
 def stop(journal: Path) -> None:
     """Ends the process that measures into a journal, if there is one; what it has measured is kept."""
-    if _lock(journal) is not None:
+    lock = _lock(journal)
+    if lock is not None:
+        lock.close()
         return
     with contextlib.suppress(OSError, ValueError):
         os.killpg(int(_lock_file(journal).read_text(encoding="utf-8")), signal.SIGINT)

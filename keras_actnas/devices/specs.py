@@ -18,6 +18,7 @@ FORMS = {
     "host": "this machine, with a TFLite runtime",
     "ssh://USER@HOST": "a board over SSH, such as a Raspberry Pi; its Python needs NumPy and a TFLite runtime",
     "journal:FILE.jsonl": "what a bundle measured on a board (keras-actnas bundle); several files with commas",
+    "tables:FILE.csv": "tables that you have already, .csv or .json; several files with commas",
     "vela:ACCELERATOR": "an Arm Ethos-U, as the compiler Vela estimates it, such as vela:ethos-u65-512",
     "onnxruntime:PROVIDER": "this machine, with ONNX Runtime: cpu, cuda, tensorrt",
     "MODULE:NAME": "your own: a subclass of keras_actnas.devices.Device, or a function that returns a device",
@@ -64,6 +65,12 @@ def _journal(rest: str, num_threads: int, delegate: str, precision: str | None) 
     return RecordedDevice(rest.split(","), precision or "float32")
 
 
+def _tables(rest: str, num_threads: int, delegate: str, precision: str | None) -> Device:
+    from keras_actnas.devices.given_tables import GivenTables
+
+    return GivenTables(rest.split(","))
+
+
 def _vela(rest: str, num_threads: int, delegate: str, precision: str | None) -> Device:
     from keras_actnas.devices.vela import VelaDevice
 
@@ -83,6 +90,7 @@ def _onnxruntime(rest: str, num_threads: int, delegate: str, precision: str | No
 _OPENERS: dict[str, Callable[[str, int, str, str | None], Device]] = {
     "ssh": _ssh,
     "journal": _journal,
+    "tables": _tables,
     "vela": _vela,
     "onnxruntime": _onnxruntime,
 }
@@ -118,6 +126,7 @@ def list_devices() -> list[tuple[str, str]]:
         ("host", _host_state()),
         ("ssh://USER@HOST", "ready: OpenSSH client" if shutil.which("ssh") else "needs the OpenSSH client `ssh`"),
         ("journal:FILE.jsonl", "ready"),
+        ("tables:FILE.csv", "ready"),
         ("vela:ACCELERATOR", _vela_state()),
         ("onnxruntime:PROVIDER", _onnxruntime_state()),
         ("MODULE:NAME", "ready: a device of your own, see keras_actnas.devices.Device"),

@@ -40,6 +40,7 @@ from keras_actnas.search.run_folder import RunFolder
 from keras_actnas.search.settings import SearchResult, SearchSettings
 from keras_actnas.search.tables import average_tables, fit_table
 from keras_actnas.search.verification import (
+    TENSOR_MEMORY,
     MarginSearch,
     choose,
     measured_metrics,
@@ -182,8 +183,14 @@ class Search:
         return make_design(name, reference, self.activations(), settings.networks, settings.seed)
 
     def bench(self) -> dict[str, MetricTable]:
-        """Has the device measure the design; returns and saves its tables, such as that of the latency."""
+        """Has the device measure the design; returns and saves its tables, such as that of the latency.
+
+        The tables that a device brings along are taken as they are.
+        """
         network, design = self.convert(), self.design()
+        tables = self.device.tables(self.reference)
+        if tables is not None:
+            return tables
         with self._timed("bench"):
             made = self._measure(design, self._affordable(design, "network"), "design", self.settings.runs or 1)
             self._report_failures(made)
@@ -311,7 +318,8 @@ class Search:
                 again = readings.of_metric(self._measure([best.assignment], runs, "confirm", runs), main)
                 best = with_measured(best, main, readings.estimate(again[0], baseline.measured[main]))
         units = {**self.device.metrics, scores.METRIC: scores.UNIT}
-        units.update({metric: unit for metric, unit in MORE_UNITS.items() if metric in baseline.measured})
+        more = {**MORE_UNITS, TENSOR_MEMORY: "KiB"}
+        units.update({metric: unit for metric, unit in more.items() if metric in baseline.measured})
         result = SearchResult(
             baseline,
             [best, *others],

@@ -16,6 +16,9 @@ from keras_actnas.search.settings import SearchSettings
 
 Metrics = dict[str, Estimate]
 
+TENSOR_MEMORY = "tensor_memory"
+"""Metric, KiB: the most that tensors which are alive at the same time need, computed from the graph."""
+
 
 def measured_metrics(
     measured: Mapping[Assignment, Sequence[Measurement]],
@@ -45,6 +48,8 @@ def measured_metrics(
                 found[one.assignment][metric] = readings.estimate(one, own[metric], exact)
             else:  # What one look tells, of each network by itself.
                 found[one.assignment][metric] = Estimate(one.samples[0])
+                if "peak_tensor_bytes" in one.conditions:  # Beside the memory of the process, what the tensors need.
+                    found[one.assignment][TENSOR_MEMORY] = Estimate(one.conditions["peak_tensor_bytes"] / 1024, 0.0)
     return own, found
 
 
@@ -62,6 +67,7 @@ def predicted_metrics(row: Proposal, tables: Mapping[str, MetricTable], referenc
         except InputError:
             continue
         own = reference.get(metric, table.reference_value)
+        # A system may have none of something, such as DRAM: nothing is a share of that.
         scale = own.value / table.reference_value.value if table.unit and table.reference_value.value else 1.0
         predicted[metric] = Estimate(value.value * scale, value.standard_error * scale)
     return predicted

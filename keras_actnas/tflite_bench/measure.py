@@ -85,6 +85,7 @@ def measure(
     num_threads: int = 1,
     delegate: str = "xnnpack",
     runtime: Runtime | None = None,
+    sessions: int | None = None,
 ) -> LatencyMeasurement:
     """Measures the latency of a .tflite on this machine, batch 1 (ActNAS section 3.2: 50 runs).
 
@@ -105,6 +106,8 @@ def measure(
       num_threads: Threads, for models that are opened here.
       delegate: "xnnpack" or "none", likewise.
       runtime: Runtime to open models with.
+      sessions: How often networks are opened that are compared and not open yet; None for `SESSIONS`, if there are runs
+        enough.
 
     Raises:
       InputError: `runs` is below 1, or a model cannot be used.
@@ -116,7 +119,8 @@ def measure(
     other = None if reference is None else _series(reference, options)
     series = [candidate] if other is None else [other, candidate]
     reopens = other is not None and not any(one.is_open for one in series)
-    sessions = max(1, min(SESSIONS, runs // 4 * 2)) if reopens else 1  # An even number: either order equally often.
+    if sessions is None or not reopens:
+        sessions = max(1, min(SESSIONS, runs // 4 * 2)) if reopens else 1  # An even number: either order equally often.
     for session in range(sessions):
         for one in series:
             one.close()

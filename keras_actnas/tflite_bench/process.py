@@ -148,9 +148,9 @@ class WorkerProcess:
 
         Args:
           candidate: The candidate's file.
-          reference: The reference's file, which stays open until another is given.
+          reference: The reference's file.
           runs: Timed runs of each, in turns.
-          reopen: Whether both are opened anew several times: see `tflite_bench.measure`.
+          reopen: Whether both are opened several times among the runs, not once: see `tflite_bench.measure`.
 
         Returns:
           {"samples": [...], "reference_samples": [...], "conditions": {...}}; samples in ms.

@@ -173,7 +173,7 @@ class TFLiteRunner:
 def random_input(shape: Sequence[int], dtype: np.dtype, rng: np.random.Generator, name: str) -> np.ndarray:
     """Returns a random input for a network called `name`; raises `InputError` for a type that is not numeric."""
     if dtype.kind == "f":
-        return rng.random(shape).astype(dtype)
+        return rng.random(shape, np.float32).astype(dtype, copy=False)
     if dtype.kind not in "iu":
         raise InputError(f"Expected numeric inputs. Received: {name} with an input of type {dtype}.")
     limits = np.iinfo(dtype)

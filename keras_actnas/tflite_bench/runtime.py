@@ -20,6 +20,8 @@ _RUNTIMES = {
 }
 RUNTIMES = tuple(_RUNTIMES)
 DELEGATES = ("xnnpack", "none")
+# A board may have nothing else of this package; and 32-bit Arm has a wheel of the old runtime only.
+_BY_ITSELF = ', or by itself: pip install ai-edge-litert (on 32-bit Arm: pip install tflite-runtime "numpy<2")'
 
 # Wheels of tflite_runtime up to this version are built for NumPy 1. They can be imported with NumPy 2, but opening a
 # network then ends in a SystemError.
@@ -70,7 +72,7 @@ def load_runtime(name: str | None = None) -> Runtime:
             'Install it with: pip install "numpy<2"'
         )
     _, distribution, extra = _RUNTIMES[name or RUNTIMES[0]]
-    raise MissingDependencyError(distribution, extra, "Measuring on this device")
+    raise MissingDependencyError(distribution, extra, "Measuring on this device", _BY_ITSELF)
 
 
 def _version(module: str, distribution: str) -> str:

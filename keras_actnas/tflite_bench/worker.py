@@ -6,6 +6,7 @@ each with a line; both are JSON. FACTORY, as module:function, opens a network: f
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import importlib
 import json
@@ -45,26 +46,25 @@ def serve(make_answerer: Callable[[], Callable[[dict[str, Any]], Mapping[str, An
 class _Worker:
     def __init__(self, factory: str, options: dict[str, Any]) -> None:
         module, _, name = factory.partition(":")
-        self._open = getattr(importlib.import_module(module), name)
-        self._options = options
-        self._reference: Any = None
-        self._reference_path = ""
+        self._open = functools.partial(getattr(importlib.import_module(module), name), **options)
+        self._reference = ""
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         if "reference" in request:
-            self._reference_path = request["reference"]
-            self._reference = self._open(self._reference_path, **self._options)
-            self._reference.warm_up(request["warmup"])
+            self._reference = request["reference"]
+            self._open(self._reference).warm_up(request["warmup"])
             return {}
-        if request["reopen"]:
-            pair = [
-                functools.partial(self._open, path, **self._options)
-                for path in (request["candidate"], self._reference_path)
-            ]
-        else:
-            pair = [self._open(request["candidate"], **self._options), self._reference]
-        made = measure(*pair, runs=request["runs"], warmup=request["warmup"])
-        return {"samples": made.samples, "reference_samples": made.reference_samples, "conditions": made.conditions}
+        # Both are opened anew: where a network comes to lie in memory makes a difference for as long as it is open.
+        made = measure(
+            functools.partial(self._open, request["candidate"]),
+            functools.partial(self._open, self._reference),
+            runs=request["runs"],
+            warmup=request["warmup"],
+            sessions=None if request["reopen"] else 1,
+        )
+        openings = [dataclasses.asdict(one) for one in (made.openings[0], made.reference_openings[0])]
+        conditions = {**made.conditions, "opening": openings[0], "reference_opening": openings[1]}
+        return {"samples": made.samples, "reference_samples": made.reference_samples, "conditions": conditions}
 
 
 if __name__ == "__main__":

@@ -1,13 +1,14 @@
 """Devices, bundles and journals from the command line: from a bundle to a search that uses what it measured."""
 
 import json
+import shutil
 import subprocess
 import sys
 
 import pytest
 
 from keras_actnas import cli
-from keras_actnas.core import Journal, load_proposals
+from keras_actnas.core import Journal, MetricTable, load_proposals
 
 DESIGN = ("--networks=12", "--activations=relu,silu,hard_swish")
 
@@ -69,7 +70,20 @@ def test_from_a_bundle_to_proposals_and_back(tiny, tmp_path, measured, run, fast
     assert "are predictions" not in said
     verified = load_proposals(tmp_path / "verified" / "proposals.json")
     assert {row.assignment for row in verified} == {row.assignment for row in proposals}
-    assert {"latency", "memory", "nwot"} == set(verified[0].measured)
+    assert {"latency", "memory", "tensor_memory", "nwot"} == set(verified[0].measured)
+
+
+def test_tables_in_csv_are_a_device(tiny, tmp_path, run_folder, run, fast, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(run_folder / "tables" / "latency.csv", tmp_path / "mine.csv")
+    flags = ("search", f"--model={tiny}", *fast, "--out=run")
+    said = run(*flags, "--device=tables:mine.csv")
+    assert "their latency are predictions" in said
+    (best, *_) = load_proposals(tmp_path / "run" / "proposals.json")
+    table = MetricTable.load(tmp_path / "mine.csv", best.assignment.with_swaps({}))
+    assert set(best.measured) == {"nwot"}
+    assert best.predicted["latency"].value < table.reference_value.value
+    assert not [one for one in Journal(tmp_path / "run" / "journal.jsonl") if one.metric == "latency"]
 
 
 def test_a_journal_of_another_model_is_refused(tiny, measured, tmp_path, refuses, fast):
@@ -84,6 +98,8 @@ def test_a_journal_of_another_model_is_refused(tiny, measured, tmp_path, refuses
     [
         ("journal:missing.jsonl", "Received: missing.jsonl, which does not exist"),
         ("journal:empty.jsonl", "Received: empty.jsonl, which has none"),
+        ("tables:missing.csv", "Received: missing.csv (FileNotFoundError"),
+        ("tables:empty.jsonl", "Expected a metric table. Received: empty.jsonl"),
         ("onnxruntime:gpu", "Received: 'gpu'"),
         ("vela:ethos-u65", "Received: 'ethos-u65'"),
         ("vela:ethos-u65-512?memory=big", "Received: 'memory'"),

@@ -1,5 +1,6 @@
 """The text tables and sentences of a report, from results made by hand."""
 
+import dataclasses
 import math
 
 import pytest
@@ -95,3 +96,16 @@ def test_a_difference_below_twice_its_error_is_none(latency, error, sentence):
 
 def test_the_verdict_on_a_score():
     assert verdict(REFERENCE, FAST, "nwot", "") == "ilp-1: nwot -1.00 +- 0.25 against the reference."
+
+
+def test_a_metric_of_which_the_reference_has_nothing():
+    """On a system without DRAM there is no traffic to it, and no percentage of it."""
+    none, some = Estimate(0.0, 0.0), Estimate(12.0, 0.0)
+    reference = dataclasses.replace(REFERENCE, measured={**REFERENCE.measured, "dram": none})
+    measured, predicted = {**FAST.measured, "dram": some}, {**FAST.predicted, "dram": some}
+    fast = dataclasses.replace(FAST, measured=measured, predicted=predicted)
+    lines = proposals_table(reference, [fast], [], {**UNITS, "dram": "KiB"}).split("\n")
+    assert lines[3].count("+12.00") == 2
+    lines = proposals_table(reference, [fast], [], UNITS, others={"dram": "KiB"}).split("\n")
+    assert "0.0000 KiB" in lines[2]
+    assert "+12.00" in lines[3]

@@ -113,8 +113,8 @@ def test_proposals_are_predicted_and_measured(searched):
     assert [row.name for row in result.baselines] == [f"all {name}" for name in SETTINGS.activations]
     for row in [*result.proposals, *result.baselines]:
         assert set(row.predicted) == {"latency", "nwot"}
-        assert set(row.measured) == {"latency", "nwot", "memory"}
-    assert set(result.reference.measured) == {"latency", "nwot", "memory"}
+        assert set(row.measured) == {"latency", "nwot", "memory", "tensor_memory"}
+    assert set(result.reference.measured) == {"latency", "nwot", "memory", "tensor_memory"}
     assert set(result.seconds) == {"convert", "bench", "score", "solve", "verify", "write"}
 
 

@@ -65,6 +65,13 @@ def test_predictions_are_those_that_had_not_seen_the_network():
     assert other["latency"].value == pytest.approx(49.5)
 
 
+def test_a_metric_of_which_the_reference_has_nothing():
+    """As DRAM traffic on a system without DRAM."""
+    table = dataclasses.replace(TABLE, metric="dram", unit="KiB", reference_value=Estimate(0.0, 0.0))
+    predicted = predicted_metrics(proposal("a"), {"dram": table}, {"dram": Estimate(0.0, 0.0)})
+    assert predicted["dram"].value == -1.0
+
+
 def test_a_bound_is_tightened_to_the_harder_side():
     assert Constraint.parse("nwot>=reference").tightened(0.5) == Constraint.parse("nwot>=reference+0.5")
     assert Constraint.parse("latency<=90%").tightened(2.0).bound(100.0) == 88.0
@@ -76,9 +83,3 @@ def test_a_table_without_a_value_predicts_nothing():
     table = dataclasses.replace(TABLE, delta=holes)
     assert predicted_metrics(proposal("a"), {"latency": table}, {"latency": Estimate(100.0)}) == {}
     assert set(predicted_metrics(proposal("b"), {"latency": table}, {"latency": Estimate(100.0)})) == {"latency"}
-
-
-def test_a_reference_of_zero_has_no_speed():
-    """The DRAM traffic of a network that fits into the SRAM."""
-    table = dataclasses.replace(TABLE, metric="dram", unit="KiB", reference_value=Estimate(0.0, 0.0))
-    assert predicted_metrics(proposal("b"), {"dram": table}, {"dram": Estimate(0.0)})["dram"].value == -2.0
