@@ -21,6 +21,8 @@ COMMANDS = {
     "bench": "measure a .tflite, or the tables of a run on a device",
     "score": "score assignments without training: the accuracy table of a run",
     "solve": "find the best assignments that tables promise",
+    "report": "write a run's report: one HTML file that needs no network",
+    "compare": "what the networks found for one device cost on another",
     "apply": "write a model with the activations of an assignment as .keras or .tflite",
 }
 

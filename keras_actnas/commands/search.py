@@ -5,8 +5,9 @@ every proposal is built, measured beside the reference and scored. Example:
 
   keras-actnas search --model=yolov5n --image_size=320
 
-The run folder holds: journal.jsonl (every raw measurement), tables/*.csv and *.json, *.png heat maps, proposals.json,
-best.json, best.keras, best.tflite, summary.txt. Killed and started again, the command continues.
+The run folder holds: report.html (everything, for a browser), journal.jsonl (every raw measurement), tables/*.csv and
+*.json, *.png heat maps, proposals.json, best.json, best.keras, best.tflite, summary.txt. Killed and started again, the
+command continues.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from absl import flags
 from keras_actnas.commands.runs import define_run_flags, make_search
 from keras_actnas.core.errors import InputError, MissingDependencyError
 from keras_actnas.core.files import write_atomically
-from keras_actnas.report import proposals_table, save_heatmap, verdict
+from keras_actnas.report import proposals_table, save_heatmap, save_report, verdict
 from keras_actnas.search.metrics import NWOT
 
 
@@ -37,6 +38,7 @@ def run(values: Any, positional: list[str]) -> None:
         result = search.run()
     summary = summarize(result)
     write_atomically(search.folder.file("summary.txt"), summary + "\n")
+    save_report(search.folder.path, search.folder.file("report.html"))
     print(f"\n{summary}\n")
     try:
         for table in result.tables.values():
@@ -44,7 +46,8 @@ def run(values: Any, positional: list[str]) -> None:
     except MissingDependencyError as error:  # No reason to fail when everything else is done.
         print(error)
     print(
-        f"Results in {os.fspath(search.folder.path)}: best.keras, best{search.device.suffix}, proposals.json, tables/."
+        f"Results in {os.fspath(search.folder.path)}: best.keras, best{search.device.suffix}, report.html, "
+        "proposals.json, tables/."
     )
     print(", ".join(f"{stage} {seconds:.0f} s" for stage, seconds in search.seconds.items()))
 

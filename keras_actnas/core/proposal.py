@@ -75,17 +75,23 @@ def save_proposals(path: str | os.PathLike[str], proposals: list[Proposal], cont
     write_atomically(path, json.dumps(content, indent=1) + "\n")
 
 
-def load_proposals(path: str | os.PathLike[str]) -> list[Proposal]:
-    """Reads the proposals that `save_proposals` wrote.
+def read_proposals(path: str | os.PathLike[str]) -> tuple[list[Proposal], dict[str, Any]]:
+    """Reads the proposals that `save_proposals` wrote, and the context that they came from.
 
     Raises:
       InputError: The file cannot be read or holds something else.
     """
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
-        return [Proposal.from_json(item) for item in content["proposals"]]
+        proposals = [Proposal.from_json(item) for item in content["proposals"]]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"Expected a proposals.json. Received: {path} ({type(error).__name__}: {error}).") from error
+    return proposals, {key: value for key, value in content.items() if key != "proposals"}
+
+
+def load_proposals(path: str | os.PathLike[str]) -> list[Proposal]:
+    """Reads the proposals that `save_proposals` wrote, without their context; raises `InputError` likewise."""
+    return read_proposals(path)[0]
 
 
 def _estimate(estimate: Estimate) -> dict[str, float | None]:

@@ -141,3 +141,21 @@ def robust_spread(values: np.ndarray) -> float:
         return math.nan
     factor = _FEW[count - 2] if count - 2 < len(_FEW) else count / (count - 0.8)
     return float(factor * 1.4826 * np.median(np.abs(values - np.median(values))))
+
+
+def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float:
+    """Returns Spearman's rank correlation; values that are equal share their rank. NaN where one of both is constant.
+
+    >>> rank_correlation([1.0, 2.0, 3.0], [10.0, 20.0, 15.0])
+    0.5
+    """
+    ranks = [_ranks(np.asarray(values, np.float64)) for values in (first, second)]
+    away = [one - one.mean() for one in ranks]
+    scale = math.sqrt(float(away[0] @ away[0]) * float(away[1] @ away[1]))
+    return float(away[0] @ away[1]) / scale if scale else math.nan
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    last = np.cumsum(counts)
+    return (last - (counts - 1) / 2)[inverse]

@@ -40,17 +40,17 @@ def proposals_table(
         cells = [row.name]
         for metric, unit in units.items():
             value, own = row.measured.get(metric), reference.measured.get(metric)
-            cells.append(_with_unit(value, ""))
+            cells.append(value_text(value, ""))
             if row is reference:
                 cells += ["", ""]
             else:
-                cells += [_change(row.predicted.get(metric), own, unit), _change(value, own, unit)]
+                cells += [change_text(row.predicted.get(metric), own, unit), change_text(value, own, unit)]
         for metric, unit in others.items():
             value, own = row.measured.get(metric), reference.measured.get(metric)
-            cells.append(_with_unit(value, unit) if row is reference else _change(value, own, unit))
+            cells.append(value_text(value, unit) if row is reference else change_text(value, own, unit))
         counts = " ".join(f"{count} {name}" for name, count in row.assignment.counts().items())
         lines.append([*cells, counts])
-    return "\n".join([*_aligned(lines), *constraint_lines(reference, [*proposals, *baselines], constraints)])
+    return "\n".join([*aligned(lines), *constraint_lines(reference, [*proposals, *baselines], constraints)])
 
 
 def verdict(reference: Proposal, best: Proposal, metric: str, unit: str) -> str:
@@ -60,9 +60,9 @@ def verdict(reference: Proposal, best: Proposal, metric: str, unit: str) -> str:
     """
     own, found = reference.measured.get(metric), best.measured.get(metric)
     if own is None or found is None:
-        return f"{best.name}: {metric} {_change(best.predicted.get(metric), own, unit)} predicted, not measured."
+        return f"{best.name}: {metric} {change_text(best.predicted.get(metric), own, unit)} predicted, not measured."
     difference = found.value - own.value
-    change = _change(found, own, unit)
+    change = change_text(found, own, unit)
     if not math.isnan(found.standard_error) and abs(difference) < 2 * found.standard_error:
         return f"{best.name}: {metric} {change}, not distinguishable from the reference."
     return f"{best.name}: {metric} {change} against the reference."
@@ -80,7 +80,8 @@ def constraint_lines(reference: Proposal, rows: Sequence[Proposal], constraints:
     return lines
 
 
-def _with_unit(estimate: Estimate | None, unit: str) -> str:
+def value_text(estimate: Estimate | None, unit: str) -> str:
+    """Returns a value with its unit, or a hyphen for none."""
     if estimate is None:
         return "-"
     value = estimate.value
@@ -88,17 +89,29 @@ def _with_unit(estimate: Estimate | None, unit: str) -> str:
     return f"{value:.{digits}f} {unit}".rstrip()
 
 
-def _change(estimate: Estimate | None, reference: Estimate | None, unit: str) -> str:
-    """Returns the change against the reference; a prediction's own reference value is that of its table."""
+def change_text(estimate: Estimate | None, reference: Estimate | None, unit: str) -> str:
+    """Returns the change against the reference, with its error: in percent for a metric with a unit."""
     if estimate is None or reference is None:
         return "-"
-    scale, sign = (100 / reference.value, " %") if unit and reference.value else (1.0, "")
+    scale, sign = scale_of_changes(reference, unit)
     text = f"{(estimate.value - reference.value) * scale:+.2f}"
     error = estimate.standard_error * abs(scale)
     return f"{text}{sign}" if math.isnan(error) or error == 0 else f"{text} +- {error:.2f}{sign}"
 
 
-def _aligned(rows: list[list[str]]) -> list[str]:
+def scale_of_changes(reference: Estimate, unit: str) -> tuple[float, str]:
+    """Returns what changes against the reference are multiplied with, and the sign behind them.
+
+    That is percent for a metric with a unit, but nothing is a share of zero; scores are differences, since their zero
+    means nothing.
+    """
+    if unit and reference.value:
+        return 100 / reference.value, " %"
+    return 1.0, f" {unit}" if unit else ""
+
+
+def aligned(rows: list[list[str]]) -> list[str]:
+    """Returns the lines of a table whose first row is the header: numbers to the right, outer columns to the left."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []
     for row in rows:

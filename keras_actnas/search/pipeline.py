@@ -456,6 +456,14 @@ class Search:
             "constraints": [str(constraint) for constraint in self.settings.constraints],
             "reference": result.reference.to_json(),
             "baselines": [row.to_json() for row in result.baselines],
+            # What a report says besides.
+            "device": result.device,
+            "exact": self.device.exact,
+            "estimated": list(self.device.metrics) if self.device.estimated else [],
+            "units": result.units,
+            "notes": result.notes,
+            "seconds": {stage: round(seconds, 1) for stage, seconds in result.seconds.items()},
+            "seeds": self.settings.seeds,
         }
         save_proposals(self.folder.file("proposals.json"), result.proposals, context)
         best = result.best.assignment

@@ -11,9 +11,8 @@ from typing import Any
 from keras_actnas.core.errors import InputError
 from keras_actnas.core.files import write_atomically
 from keras_actnas.core.journal import Journal
+from keras_actnas.core.run_files import FORMAT, IDENTITY, read_identity, read_tables
 from keras_actnas.core.table import MetricTable
-
-FORMAT = 1
 
 
 class RunFolder:
@@ -40,7 +39,7 @@ class RunFolder:
             names = [entry.name for entry in self.path.iterdir() if not entry.name.startswith(".")]
         except OSError as error:
             raise InputError(f"Expected a folder that can be written. Received: {path} ({error.strerror}).") from error
-        if "run.json" in names:
+        if IDENTITY in names:
             self._check_identity()
         elif names:
             raise InputError(
@@ -69,23 +68,15 @@ class RunFolder:
 
     def load_tables(self) -> dict[str, MetricTable]:
         """Returns the tables that have been written, by metric."""
-        tables = [MetricTable.load(path) for path in sorted(self.file("tables").glob("*.json"))]
-        return {table.metric: table for table in tables}
+        return read_tables(self.path)
 
     def _write_identity(self) -> None:
         content = {"format": FORMAT, "identity": self.identity}
-        write_atomically(self.file("run.json"), json.dumps(content, indent=1) + "\n")
+        write_atomically(self.file(IDENTITY), json.dumps(content, indent=1) + "\n")
 
     def _check_identity(self) -> None:
-        path = self.file("run.json")
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            if content["format"] != FORMAT:
-                raise ValueError(f"format {content['format']!r}, not {FORMAT}")
-            identity = content["identity"]
-            different = [key for key in {**identity, **self.identity} if identity.get(key) != self.identity.get(key)]
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise InputError(f"Expected the run.json of a run. Received: {path} ({error}).") from error
+        identity = read_identity(self.path)
+        different = [key for key in {**identity, **self.identity} if identity.get(key) != self.identity.get(key)]
         if different:
             key = different[0]
             raise InputError(

@@ -58,7 +58,7 @@ def predicted_metrics(row: Proposal, tables: Mapping[str, MetricTable], referenc
 
     A proposal's prediction is that of the tables it came from, which had not seen it; of other networks it is that of
     `tables`. A machine may run at another speed than when the table was measured: a latency is predicted as a share of
-    the reference's. A table that lacks a value, since its design was small, predicts nothing.
+    the reference's, unless that is zero. A table that lacks a value, since its design was small, predicts nothing.
     """
     predicted = {}
     for metric, table in tables.items():

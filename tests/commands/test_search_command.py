@@ -28,7 +28,7 @@ ROOT = Path(cli.__file__).parents[1]
 def test_a_search_leaves_everything(run_folder):
     names = {str(path.relative_to(run_folder)) for path in run_folder.rglob("*") if path.is_file()}
     assert names == {
-        "run.json", "journal.jsonl", "reference.tflite", "proposals.json", "summary.txt",
+        "run.json", "journal.jsonl", "reference.tflite", "proposals.json", "summary.txt", "report.html",
         "best.json", "best.keras", "best.tflite", "latency.png", "nwot.png",
         "tables/latency.csv", "tables/latency.json", "tables/nwot.csv", "tables/nwot.json",
     }  # fmt: skip

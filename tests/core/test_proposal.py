@@ -4,6 +4,7 @@ import math
 import pytest
 
 from keras_actnas.core import Assignment, Estimate, InputError, Proposal, load_proposals, save_proposals
+from keras_actnas.core.proposal import read_proposals
 
 PROPOSALS = [
     Proposal(
@@ -40,6 +41,9 @@ def test_the_file_is_strict_json_with_its_context(tmp_path):
     content = json.loads(path.read_text(), parse_constant=pytest.fail)
     assert (content["format"], content["minimize"]) == (1, "latency")
     assert content["proposals"][0]["predicted"]["nwot"] == {"value": -3.0, "standard_error": None}
+    proposals, context = read_proposals(path)
+    assert [row.name for row in proposals] == ["ilp-1", "reference"]
+    assert context == {"format": 1, "minimize": "latency"}
 
 
 def test_no_proposals_are_a_file_too(tmp_path):

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from keras_actnas.core.stats import paired_ratio, robust_spread, summarize
+from keras_actnas.core.stats import paired_ratio, rank_correlation, robust_spread, summarize
 
 
 def test_summary_of_known_samples():
@@ -126,3 +126,13 @@ def test_ratio_of_sessions_by_hand():
     assert found.ratio == pytest.approx(2.0)
     assert found.standard_error == pytest.approx(2 * error)
     assert (found.low, found.high) == pytest.approx((2 * math.exp(-12.706 * error), 2 * math.exp(12.706 * error)))
+
+
+# Rank correlation
+
+
+def test_rank_correlation_is_spearman_s():
+    assert rank_correlation([1, 2, 3, 4], [10, 100, 1000, 1001]) == pytest.approx(1.0)
+    assert rank_correlation([1, 2, 3, 4], [4, 3, 2, 1]) == pytest.approx(-1.0)
+    assert rank_correlation([1, 2, 3, 4, 5], [5, 6, 7, 8, 7]) == pytest.approx(0.8207826817)  # As SciPy has it.
+    assert math.isnan(rank_correlation([1, 1, 1], [1, 2, 3]))

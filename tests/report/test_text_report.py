@@ -55,6 +55,15 @@ def test_scores_below_zero_are_differences_not_shares():
     assert "+1.00 +- 0.25" in proposals_table(reference, [other], [], {"nwot": ""})
 
 
+def test_nothing_is_a_share_of_zero():
+    """A network that needs no DRAM."""
+    reference = Proposal("reference", SILU, measured={"dram": Estimate(0.0, 0.0)})
+    other = Proposal("ilp-1", MIXED, {"dram": Estimate(0.5, 0.25)}, {"dram": Estimate(0.25, 0.0)})
+    line = proposals_table(reference, [other], [], {"dram": "KiB"}).split("\n")[3]
+    assert "+0.50 +- 0.25 KiB" in line and "+0.25 KiB" in line
+    assert verdict(reference, other, "dram", "KiB") == "ilp-1: dram +0.25 KiB against the reference."
+
+
 def test_constraints_follow_the_table():
     bound = Constraint.parse("latency<=90%")
     text = proposals_table(REFERENCE, [FAST], [SLOW], UNITS, (bound,))
