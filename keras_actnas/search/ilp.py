@@ -20,7 +20,8 @@ class InfeasibleError(InputError):
 
     Attributes:
       closest: Constraint that cannot be met -> the same constraint with the closest bound that can, as an absolute
-        value in the metric's unit. When more than one is named, they can be met together.
+        value in the metric's unit. When more than one is named, they can be met together. With a confidence they are
+        the closest that were found, which is not always proven.
     """
 
     def __init__(self, message: str, closest: Mapping[Constraint, Constraint]) -> None:
@@ -37,8 +38,8 @@ class ILPResult:
         "optimal" when it is proven that none is better apart from those before it (and those closer to them than
         `min_distance`), else "feasible".
       relaxed: Constraint that could not be met -> the one that was used in its place; empty when all could be met.
-      timed_out: Whether the time ran out before everything was found and proven. When it did not and there are fewer
-        proposals than asked for, no more exist.
+      timed_out: Whether the time, or with a confidence the effort, ran out before everything was found and proven. When
+        it did not and there are fewer proposals than asked for, no more exist.
       seconds: Time the search took.
     """
 
@@ -76,9 +77,10 @@ def solve_ilp(
       rules: Pinned and forbidden activations, sites that must agree, and how many different activations there may be.
       confidence: With which probability each constraint must hold under the tables' errors, of at least 0.5; None for
         the predicted values alone. Errors are taken as normal, with the tables' covariance and residual: a bound holds
-        with probability 0.95 when the prediction keeps 1.645 standard errors away from it. What is proven is proven of
-        this condition as `MetricTable.predict` states it, without approximation; whether the tables' errors are what
-        they say is another question. The error of the reference's own value does not count.
+        with probability 0.95 when the prediction keeps 1.645 standard errors away from it. Every proposal keeps this
+        condition as `MetricTable.predict` states it, without approximation, and "optimal" is proven of it. Where errors
+        are large and depend on each other the proof may take too long; the proposal is then "feasible", and the last.
+        The error of the reference's own value does not count.
       top_k: How many proposals to find; fewer come back when no more exist.
       min_distance: In how many sites, at least, every proposal differs from all that are better.
       solver: "highs" or "cbc".

@@ -64,10 +64,21 @@ class ILPSearch:
     confidence: Confidence = Confidence()
 
     def best(
-        self, constraints: Sequence[Constraint], top_k: int = 1, min_distance: int = 1
+        self,
+        constraints: Sequence[Constraint],
+        top_k: int = 1,
+        min_distance: int = 1,
+        certain: Sequence[Constraint] = (),
     ) -> tuple[list[Proposal], bool]:
-        """Returns the best proposals, and whether all that was asked for is found or proven not to exist."""
-        program = self._program(constraints, elastic=False)
+        """Returns the best proposals, and whether all that was asked for is found or proven not to exist.
+
+        Args:
+          constraints: What the proposals keep, with the confidence.
+          top_k: How many proposals.
+          min_distance: In how many sites they differ.
+          certain: Constraints that only the predictions have to keep.
+        """
+        program = self._program(constraints, elastic=False, certain=certain)
         proposals: list[Proposal] = []
         while len(proposals) < top_k:
             answer = program.solve(self._remaining())
@@ -75,7 +86,7 @@ class ILPSearch:
                 return proposals, answer.outcome == "infeasible"
             proposal = self._proposal(f"ilp-{len(proposals) + 1}", answer)
             # What breaks a bound by less than the solver's tolerance is excluded by itself, without its neighbours.
-            kept = not self._broken(constraints, proposal)
+            kept = not (self._broken(constraints, proposal) or self._broken(certain, proposal, Confidence()))
             program.exclude(answer.columns, min_distance if kept else 1)
             if kept:
                 proposals.append(proposal)
@@ -107,10 +118,11 @@ class ILPSearch:
             "A longer one, looser constraints or fewer activations help."
         )
 
-    def _program(self, constraints: Sequence[Constraint], elastic: bool) -> ChoiceProgram | RiskProgram:
-        plain = functools.partial(self._plain_program, constraints, elastic)
+    def _program(
+        self, constraints: Sequence[Constraint], elastic: bool, certain: Sequence[Constraint] = ()
+    ) -> ChoiceProgram | RiskProgram:
         if not self.confidence.quantile or not constraints:
-            return plain()
+            return self._plain_program([*constraints, *certain], elastic)
         risks = [
             RiskBound(
                 *self._as_limit(constraint),
@@ -120,7 +132,7 @@ class ILPSearch:
             )
             for constraint in constraints
         ]
-        return RiskProgram(functools.partial(self._plain_program, (), elastic), self.choices.grid.usable, risks)
+        return RiskProgram(functools.partial(self._plain_program, certain, elastic), self.choices.grid.usable, risks)
 
     def _plain_program(self, constraints: Sequence[Constraint], elastic: bool) -> ChoiceProgram:
         grid = self.choices.grid
@@ -140,10 +152,12 @@ class ILPSearch:
     def _elastic(self, constraint: Constraint) -> float:
         return self.choices.span(constraint.metric) or 1.0
 
-    def _broken(self, constraints: Sequence[Constraint], proposal: Proposal) -> dict[Constraint, float]:
+    def _broken(
+        self, constraints: Sequence[Constraint], proposal: Proposal, confidence: Confidence | None = None
+    ) -> dict[Constraint, float]:
         """Returns the constraints that a proposal breaks, with the value that the metric does not miss."""
-        tables = self.choices.tables
-        values = {item: self.confidence.bounding(item, proposal.predicted[item.metric]) for item in constraints}
+        tables, sure = self.choices.tables, confidence or self.confidence
+        values = {item: sure.bounding(item, proposal.predicted[item.metric]) for item in constraints}
         return {
             item: value
             for item, value in values.items()

@@ -14,6 +14,10 @@ from keras_actnas.search.variance import Variance
 
 # Of an interval of standard errors, and of a limit: relative to their size.
 _TOLERANCE = 1e-10
+# How often bounds may be refined for one answer before the best known one is returned without a proof.
+_EFFORT = 60
+# How often the margin may be raised in the search for a first answer.
+_RAISES = 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,6 +84,7 @@ class RiskProgram:
         self._excluded: list[tuple[tuple[int, ...], int]] = []
         self._refined: set[tuple[int, tuple[int, ...]]] = set()
         self._version = 0
+        self._plain = make()
         self._parts = [self._part([(0.0, math.sqrt(risk.variance.largest(usable)) or 1.0) for risk in risks])]
 
     def exclude(self, columns: tuple[int, ...], distance: int) -> None:
@@ -90,21 +95,72 @@ class RiskProgram:
             part.program.exclude(columns, distance)
 
     def solve(self, seconds: float | None = None) -> Answer:
-        """Returns the best choice, and what is proven about it."""
+        """Returns the best choice, and what is proven about it.
+
+        It is "feasible" when the proof would take longer than `seconds` or more than `_EFFORT` refinements; then it
+        keeps all risk bounds, but a better one may exist.
+        """
         deadline = math.inf if seconds is None else time.monotonic() + seconds
-        while self._parts:
-            part = min(self._parts, key=lambda one: one.cost)
-            if part.version != self._version:
-                outcome = self._update(part, deadline)
-                if outcome not in ("optimal", "infeasible"):
-                    return self._unproven(part)
-                continue
+        known = Answer("unknown")
+        for _ in range(_EFFORT):
+            part = self._most_promising(deadline)
+            if part is None:
+                return Answer("infeasible")
             assert part.answer is not None
+            if part.version != self._version:
+                return self._unproven(part.answer, known)
             broken = self._inexact(part, part.answer.columns)
             if broken is None:
                 return part.answer
+            if not known.columns:
+                known = self._margin_answer(part.answer.columns, deadline)
+            known = min(known, part.answer, key=self._true_cost)
+            if self._true_cost(known) <= part.cost + _TOLERANCE:
+                return Answer("optimal", known.columns)
             self._refine(part, broken)
-        return Answer("infeasible")
+        return self._unproven(part.answer, known)
+
+    def _most_promising(self, deadline: float) -> _Part | None:
+        """Returns the part with the best answer, all others being worse; None when nothing is left.
+
+        Its version is an old one when the time ran out.
+        """
+        while self._parts:
+            part = min(self._parts, key=lambda one: one.cost)
+            if part.version == self._version:
+                return part
+            part.answer = part.program.solve(_left(deadline))
+            if part.answer.outcome == "infeasible":
+                self._parts.remove(part)
+            elif part.answer.outcome == "optimal":
+                part.cost, part.version = part.program.cost(part.answer), self._version
+            else:
+                return part
+        return None
+
+    def _margin_answer(self, columns: tuple[int, ...], deadline: float) -> Answer:
+        """Returns a choice that keeps the risk bounds, found with margins that are raised until they are enough.
+
+        Not every choice whose error is below its margin is looked at, so it need not be the best.
+        """
+        margins = [0.0] * len(self._risks)
+        for _ in range(_RAISES):
+            margins = [
+                max(margin, risk.quantile * risk.error(columns))
+                for margin, risk in zip(margins, self._risks, strict=True)
+            ]
+            program = self._make()
+            for risk, margin in zip(self._risks, margins, strict=True):
+                program.bound(risk.weights, risk.limit - margin, risk.elastic)
+            for excluded in self._excluded:
+                program.exclude(*excluded)
+            answer = program.solve(_left(deadline))
+            columns = answer.columns
+            if not columns:
+                break
+            if math.isfinite(self._true_cost(answer)):
+                return answer
+        return Answer("unknown")
 
     def _part(self, intervals: list[tuple[float, float]]) -> _Part:
         program = self._make()
@@ -127,15 +183,6 @@ class RiskProgram:
             risk.elastic,
             marks,
         )
-
-    def _update(self, part: _Part, deadline: float) -> str:
-        left = None if math.isinf(deadline) else deadline - time.monotonic()
-        part.answer = part.program.solve(left)
-        if part.answer.outcome == "infeasible":
-            self._parts.remove(part)
-        elif part.answer.outcome == "optimal":
-            part.cost, part.version = part.program.cost(part.answer), self._version
-        return part.answer.outcome
 
     def _inexact(self, part: _Part, columns: tuple[int, ...]) -> int | None:
         """Returns the risk that a choice breaks by more than the part's linear bounds say; None when there is none."""
@@ -177,10 +224,22 @@ class RiskProgram:
                 child.cost = part.cost
                 self._parts.append(child)
 
-    def _unproven(self, part: _Part) -> Answer:
-        """Returns what a part found in its time, if it keeps the risk bounds."""
-        assert part.answer is not None
-        columns = part.answer.columns
-        if columns and all(risk.elastic or risk.value(columns) <= risk.limit for risk in self._risks):
-            return Answer("feasible", columns)
-        return Answer("unknown")
+    def _true_cost(self, answer: Answer) -> float:
+        """Returns the scaled objective of an answer; infinity for one that breaks a risk bound or has no columns."""
+        violations = 0.0
+        for risk in self._risks if answer.columns else ():
+            excess = risk.value(answer.columns) - risk.limit
+            if excess > 0 and not risk.elastic:
+                return math.inf
+            violations += max(0.0, excess) / (risk.elastic or 1.0)
+        elastic = answer.columns and any(risk.elastic for risk in self._risks)
+        return violations if elastic else self._plain.cost(answer)
+
+    def _unproven(self, last: Answer, known: Answer) -> Answer:
+        """Returns the better of two answers, without a proof."""
+        best = min(known, last, key=self._true_cost)
+        return Answer("feasible", best.columns) if math.isfinite(self._true_cost(best)) else Answer("unknown")
+
+
+def _left(deadline: float) -> float | None:
+    return None if math.isinf(deadline) else deadline - time.monotonic()
