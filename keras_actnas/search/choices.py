@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
@@ -30,7 +30,8 @@ class Choices:
       grid: What can be chosen under the rules.
 
     Raises:
-      InputError: A used metric has no table or no reference value, the tables are of different models, nothing can be chosen at a site, or the rules cannot be kept.
+      InputError: A used metric has no table or no reference value, the tables are of different models, nothing can
+        be chosen at a site, or the rules cannot be kept.
     """
 
     def __init__(self, tables: Mapping[str, MetricTable], used: Iterable[str], rules: Rules | None = None) -> None:
@@ -62,10 +63,6 @@ class Choices:
         columns = [self.activations.index(name) for name in table.activations]
         delta[np.ix_(rows, columns)] = table.delta
         return delta
-
-    def assignment(self, columns: Sequence[int]) -> Assignment:
-        """Returns the assignment that takes column `columns[i]` at site `i`."""
-        return Assignment((site, self.activations[column]) for site, column in zip(self.sites, columns, strict=True))
 
     def predict(self, assignment: Assignment) -> dict[str, Estimate]:
         """Returns what every table predicts of an assignment; a table that lacks a value for it is left out."""

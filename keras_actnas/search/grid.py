@@ -137,6 +137,12 @@ class Grid:
         return [name for name, can in zip(self.activations, usable, strict=True) if can]
 
 
+def check_rules(rules: Rules, reference: Assignment, activations: Sequence[str]) -> None:
+    """Raises `InputError` when a network cannot keep rules with these activations and its own."""
+    names = tuple(dict.fromkeys([*activations, *reference.values()]))
+    Grid(tuple(reference), names, np.ones((len(reference), len(names)), bool), rules)
+
+
 def _check_named(rules: Rules, sites: Sequence[str]) -> None:
     for site, how in rules.named_sites().items():
         if site not in sites:

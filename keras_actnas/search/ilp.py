@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from keras_actnas.core import Constraint, InputError, MetricTable, Proposal
 from keras_actnas.search.bound_words import check_contradictions, explain
 from keras_actnas.search.choices import Choices
-from keras_actnas.search.ilp_search import Confidence, ILPSearch
+from keras_actnas.search.confidence import Confidence
+from keras_actnas.search.ilp_search import ILPSearch
 from keras_actnas.search.objective import Objective, Wanted
 from keras_actnas.search.rules import Rules
 

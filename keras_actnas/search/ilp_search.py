@@ -5,44 +5,17 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-import statistics
 import time
 from collections.abc import Sequence
 
 import numpy as np
 
-from keras_actnas.core import Constraint, Estimate, InputError, Proposal
+from keras_actnas.core import Constraint, InputError, Proposal
 from keras_actnas.search.choice_program import SOLVERS, Answer, ChoiceProgram
 from keras_actnas.search.choices import Choices
+from keras_actnas.search.confidence import Confidence
 from keras_actnas.search.risk import RiskBound, RiskProgram
 from keras_actnas.search.variance import Variance
-
-
-@dataclasses.dataclass(frozen=True)
-class Confidence:
-    """How sure constraints have to be: with which probability they hold under the tables' errors.
-
-    Errors are taken as normal, so a bound holds with probability `level` when the prediction keeps away from it by
-    `quantile` standard errors of the difference to the reference.
-    """
-
-    level: float | None = None
-
-    def __post_init__(self) -> None:
-        if self.level is not None and not 0.5 <= self.level < 1:
-            raise InputError(f"Expected confidence of at least 0.5 and below 1. Received: {self.level}.")
-
-    @property
-    def quantile(self) -> float:
-        """How many standard errors a prediction keeps away from a bound."""
-        return 0.0 if self.level is None else statistics.NormalDist().inv_cdf(self.level)
-
-    def bounding(self, constraint: Constraint, predicted: Estimate) -> float:
-        """Returns the value that the metric does not miss with that probability, on the constraint's side."""
-        if not self.quantile:
-            return predicted.value
-        away = self.quantile * predicted.standard_error
-        return predicted.value + (away if constraint.sense == "<=" else -away)
 
 
 @dataclasses.dataclass(frozen=True)

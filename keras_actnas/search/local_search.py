@@ -21,6 +21,8 @@ Measure = Callable[[Assignment], Mapping[str, float]]
 
 # How many rows a restart changes, as a share of all: enough to leave the last optimum, few enough to keep its worth.
 _KICK = 0.2
+# After so many restarts in a row that met no new network, there is hardly any left.
+_IDLE = 30
 
 
 def solve_local(
@@ -88,7 +90,7 @@ class _Worth:
     cost: float
 
 
-class _BudgetSpent(Exception):
+class _BudgetSpentError(Exception):
     """No network may be measured any more."""
 
 
@@ -111,7 +113,7 @@ class _Judge:
         self._reference: Mapping[str, float] = self._values(reference)
 
     def worth(self, assignment: Assignment) -> _Worth:
-        """Returns what a network is worth; raises `_BudgetSpent` when it would have to be measured and may not be."""
+        """Returns what a network is worth; raises `_BudgetSpentError` when it would have to be measured and may not be."""
         values = self._values(assignment)
         violation = 0.0
         for item in self._constraints:
@@ -123,7 +125,7 @@ class _Judge:
     def _values(self, assignment: Assignment) -> Mapping[str, float]:
         if assignment not in self.measured:
             if not self._left:
-                raise _BudgetSpent
+                raise _BudgetSpentError
             self._left -= 1
             values = self._measure(assignment)
             for metric in (*self._objective.metrics, *(item.metric for item in self._constraints)):
@@ -146,7 +148,6 @@ class _LocalSearch:
         self._judge = judge
         self._rng = np.random.default_rng(seed)
         self._best: tuple[_Worth, tuple[int, ...]] | None = None
-        self._all = int(np.prod(grid.usable.sum(axis=1), dtype=float)) if len(grid.usable) < 60 else None
 
     def run(self, starts: Sequence[Assignment]) -> None:
         """Searches until the budget is spent, or nothing new is left."""
@@ -154,12 +155,12 @@ class _LocalSearch:
         try:
             for columns in known or [self._random()]:
                 self._climb(columns)
-            while len(self._judge.measured) < (self._all or np.inf):
+            idle = 0
+            while idle < _IDLE:
                 before = len(self._judge.measured)
-                self._climb(self._kicked())
-                if len(self._judge.measured) == before:  # Everything near is known.
-                    self._climb(self._random())
-        except _BudgetSpent:
+                self._climb(self._random() if idle else self._kicked())
+                idle = idle + 1 if len(self._judge.measured) == before else 0
+        except _BudgetSpentError:
             pass
 
     def best(self) -> Proposal:
@@ -167,8 +168,8 @@ class _LocalSearch:
         if self._best is None or self._best[0].violation:
             count = len(self._judge.measured)
             raise InputError(
-                f"Expected constraints that some network near the starts keeps. Received: some that none of the {count} "
-                "measured networks keeps. More evaluations, other starts or looser constraints help."
+                f"Expected constraints that some network near the starts keeps. Received: some that none of "
+                f"the {count} measured networks keeps. More evaluations, other starts or looser constraints help."
             )
         assignment = self._grid.assignment(self._best[1])
         measured = {metric: Estimate(float(value)) for metric, value in self._judge.measured[assignment].items()}

@@ -66,8 +66,7 @@ def _parse(text: str) -> dict[str, float]:
         # Between two terms there has to be a sign.
         if term is None or (weights and not term["sign"]):
             raise InputError(
-                "Expected a metric or a sum of metrics, such as 'latency' or 'latency+0.5*memory'. "
-                f"Received: {text!r}."
+                f"Expected a metric or a sum of metrics, such as 'latency' or 'latency+0.5*memory'. Received: {text!r}."
             )
         if term["metric"] in weights:
             raise InputError(f"Expected each metric once in an objective. Received: {text!r}.")

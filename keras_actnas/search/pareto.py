@@ -16,8 +16,9 @@ from keras_actnas.core import Constraint, InputError, MetricTable, Proposal
 from keras_actnas.core.checks import is_whole
 from keras_actnas.search.bound_words import check_contradictions, explain
 from keras_actnas.search.choices import Choices
+from keras_actnas.search.confidence import Confidence
 from keras_actnas.search.ilp import InfeasibleError
-from keras_actnas.search.ilp_search import Confidence, ILPSearch
+from keras_actnas.search.ilp_search import ILPSearch
 from keras_actnas.search.rules import Rules
 
 # What is closer than this share of a metric's range counts as equal: well above the solver's tolerance.
@@ -149,7 +150,7 @@ class _Front:
         if best is None:
             return None
         ranges = dict(zip(metrics, self._same, strict=True))
-        together = sum(self._cost(metric) / ranges[metric] for metric in metrics)
+        together = np.sum([self._cost(metric) / ranges[metric] for metric in metrics], axis=0)
         level = self._bound(first, self.signs[first] * best.predicted[first].value)
         return self._best(together, [*under, level]) or best
 

@@ -12,7 +12,7 @@ from keras_actnas.core import Constraint, InputError, MetricTable, Proposal
 from keras_actnas.core.checks import is_whole
 from keras_actnas.search.bound_words import check_contradictions
 from keras_actnas.search.choices import Choices
-from keras_actnas.search.ilp_search import Confidence
+from keras_actnas.search.confidence import Confidence
 from keras_actnas.search.objective import Objective, Wanted
 from keras_actnas.search.rules import Rules
 

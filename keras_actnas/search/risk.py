@@ -101,14 +101,15 @@ class RiskProgram:
         keeps all risk bounds, but a better one may exist.
         """
         deadline = math.inf if seconds is None else time.monotonic() + seconds
-        known = Answer("unknown")
+        known = last = Answer("unknown")
         for _ in range(_EFFORT):
             part = self._most_promising(deadline)
             if part is None:
                 return Answer("infeasible")
             assert part.answer is not None
+            last = part.answer
             if part.version != self._version:
-                return self._unproven(part.answer, known)
+                break
             broken = self._inexact(part, part.answer.columns)
             if broken is None:
                 return part.answer
@@ -118,7 +119,7 @@ class RiskProgram:
             if self._true_cost(known) <= part.cost + _TOLERANCE:
                 return Answer("optimal", known.columns)
             self._refine(part, broken)
-        return self._unproven(part.answer, known)
+        return self._unproven(last, known)
 
     def _most_promising(self, deadline: float) -> _Part | None:
         """Returns the part with the best answer, all others being worse; None when nothing is left.

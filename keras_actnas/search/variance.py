@@ -88,7 +88,7 @@ class Variance:
 
 
 def _cells(table: MetricTable, choices: Choices) -> np.ndarray:
-    """Returns the table's flat cell at every site and activation of the choices; 0, of no meaning, where it has none."""
+    """Returns the table's flat cell at every site and activation of the choices; an arbitrary one where it has none."""
     rows = [table.sites.index(site) for site in choices.sites]
     names = {name: column for column, name in enumerate(table.activations)}
     columns = [names.get(name, 0) for name in choices.activations]
