@@ -113,7 +113,7 @@ class _Judge:
         self._reference: Mapping[str, float] = self._values(reference)
 
     def worth(self, assignment: Assignment) -> _Worth:
-        """Returns what a network is worth; raises `_BudgetSpentError` when it would have to be measured and may not be."""
+        """Returns what a network is worth; raises `_BudgetSpentError` when it may not be measured any more."""
         values = self._values(assignment)
         violation = 0.0
         for item in self._constraints:
