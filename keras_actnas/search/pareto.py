@@ -23,6 +23,8 @@ from keras_actnas.search.rules import Rules
 
 # What is closer than this share of a metric's range counts as equal: well above the solver's tolerance.
 _SAME = 1e-7
+# The same, as a share of the reference's value.
+_ROUNDING = 4e-9
 
 Bounds = tuple[float, ...]
 
@@ -182,7 +184,12 @@ class _Front:
     @functools.cached_property
     def _same(self) -> list[float]:
         """By how much two values of each metric may differ and count as equal."""
-        return [_SAME * (self.choices.span(metric) or 1.0) for metric in self.signs]
+        # Not below what `Constraint.holds` leaves to rounding, or a bound would not exclude the point that set it.
+        return [
+            max(_SAME * self.choices.span(metric), _ROUNDING * max(1.0, abs(table.reference_value.value)))
+            for metric in self.signs
+            for table in [self.choices.tables[metric]]
+        ]
 
 
 def _check(minimize: Sequence[str], maximize: Sequence[str], steps: int | None, time_limit: float | None) -> None:

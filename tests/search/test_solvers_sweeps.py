@@ -1,5 +1,6 @@
 """Random search, Pareto sweeps and local search against brute force on small tables."""
 
+import dataclasses
 import doctest
 import itertools
 import time
@@ -88,6 +89,14 @@ class TestPareto:
         assert set(found) <= expected
         for number in range(len(metrics)):
             assert min(one[number] for one in found) == min(one[number] for one in expected)
+
+    def test_effects_that_are_small_beside_the_reference(self):
+        tables = {
+            metric: dataclasses.replace(table, delta=table.delta * 1e-4, reference_value=Estimate(1.0))
+            for metric, table in make_tables(1, 4).items()
+        }
+        expected = front_of(every_point(tables, ("latency", "nwot")))
+        assert len(sweep(tables, ("latency", "nwot"), steps=None)) == len(expected)
 
     def test_constraints_and_rules_hold_everywhere(self):
         tables, metrics = make_tables(4, 5), ("latency", "nwot")
