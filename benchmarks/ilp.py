@@ -25,6 +25,8 @@ ACTIVATIONS = (
 GAINS = np.array([0, -0.34, -0.31, -0.34, -0.31, 0.1, 0.2, 0.2, 0.3, 0.2, -0.1, -0.1])
 LOSSES = np.array([0, -3.8, -0.2, -3.8, -2.5, -0.3, -1.0, -2.0, -0.3, -1.5, -5.0, -6.0])
 CONSTRAINTS = ("nwot>=reference-0.8", "memory<=90%")
+# Under the bounds above not one of half a million random draws is kept; these let some through.
+LOOSE = ("nwot>=reference-2",)
 
 
 def random_tables(rng: np.random.Generator, sites: int, activations: int, covariance: bool) -> dict[str, MetricTable]:
@@ -79,9 +81,9 @@ def solver_rows(runs: int) -> Iterator[str]:
 def gap_rows(seconds: Sequence[float], runs: int) -> Iterator[str]:
     """Yields how far other searches stay behind the proven optimum, in % of what it saves, and the bounds they break.
 
-    Random draws keep the bounds; LZCM and naive do not know of any.
+    The bounds are the loose ones. Random draws keep them; LZCM and naive do not know of any.
     """
-    constraints = [Constraint.parse(text) for text in CONSTRAINTS]
+    constraints = [Constraint.parse(text) for text in LOOSE]
     yield "| search | median gap % | smallest | largest | bounds broken |"
     yield "|---|---|---|---|---|"
     searches: dict[str, Callable[[dict[str, MetricTable], int], Proposal]] = {
