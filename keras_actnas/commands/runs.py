@@ -16,6 +16,7 @@ from keras_actnas.devices.specs import FORMS, open_device
 from keras_actnas.search.choice_program import SOLVERS
 from keras_actnas.search.designs import DESIGNS
 from keras_actnas.search.metrics import NWOT
+from keras_actnas.search.rules import Rules
 from keras_actnas.search.settings import BATCH_NORM_MODES, SearchSettings
 from keras_actnas.tflite_bench import DELEGATES
 
@@ -118,13 +119,39 @@ def _define_score_flags(values: flags.FlagValues) -> None:
 
 def define_solve_flags(values: flags.FlagValues) -> None:
     """Defines the flags of the solver."""
-    flags.DEFINE_string("minimize", None, "Metric to minimize: latency (the default).", flag_values=values)
-    flags.DEFINE_string("maximize", None, "Metric to maximize instead, such as nwot.", flag_values=values)
+    flags.DEFINE_string(
+        "minimize", None,
+        "Metric to minimize: latency (the default), or a weighted sum, each metric in its own unit: "
+        "'latency+0.5*memory'.",
+        flag_values=values,
+    )  # fmt: skip
+    flags.DEFINE_string("maximize", None, "Metric, or sum, to maximize instead, such as nwot.", flag_values=values)
     flags.DEFINE_multi_string(
         "constraint", None,
         "Bound on a metric: 'latency<=90%', 'latency<=24.5', 'nwot>=reference-0.5'; may be repeated, empty for none. "
         "By default nwot>=reference.",
         flag_values=values,
+    )  # fmt: skip
+    flags.DEFINE_float(
+        "confidence", None,
+        "Probability with which every bound must hold under the tables' errors, such as 0.95; by default the predicted "
+        "values alone count.",
+        lower_bound=0.5, upper_bound=1.0, flag_values=values,
+    )  # fmt: skip
+    flags.DEFINE_multi_string(
+        "pin", [], "SITE=ACTIVATION that the site must have; may be repeated.", flag_values=values
+    )
+    flags.DEFINE_multi_string(
+        "group", [], "SITE,SITE,... that must have the same activation; may be repeated.", flag_values=values
+    )
+    flags.DEFINE_multi_string(
+        "forbid", [],
+        "ACTIVATION that no site may have, or SITE=ACTIVATION that this one may not; may be repeated.",
+        flag_values=values,
+    )  # fmt: skip
+    flags.DEFINE_integer(
+        "max_activations", None, "How many different activations there may be, at most.",
+        lower_bound=1, flag_values=values,
     )  # fmt: skip
     flags.DEFINE_integer("top_k", _DEFAULTS.top_k, "How many proposals.", lower_bound=1, flag_values=values)
     flags.DEFINE_integer(
@@ -138,7 +165,7 @@ def define_solve_flags(values: flags.FlagValues) -> None:
 
 
 def objective(values: Any, metrics: Container[str] | None = None) -> dict[str, Any]:
-    """Returns the keyword arguments of the solver that the flags describe.
+    """Returns the keyword arguments of the ILP search that the flags describe.
 
     Args:
       values: Parsed flags.
@@ -146,17 +173,26 @@ def objective(values: Any, metrics: Container[str] | None = None) -> dict[str, A
     """
     if values.minimize and values.maximize:
         raise InputError("Expected --minimize or --maximize. Received: both.")
+    return {
+        "minimize": None if values.maximize else values.minimize or "latency",
+        "maximize": values.maximize,
+        **limits(values, metrics),
+        "top_k": values.top_k,
+        "min_distance": values.min_distance,
+        "solver": values.solver,
+    }
+
+
+def limits(values: Any, metrics: Container[str] | None = None) -> dict[str, Any]:
+    """Returns what the flags ask every solver to keep to; `metrics` as in `objective`."""
     if values.constraint is None:
         constraints = tuple(one for one in _DEFAULTS.constraints if metrics is None or one.metric in metrics)
     else:
         constraints = tuple(Constraint.parse(text) for text in values.constraint if text.strip())
     return {
-        "minimize": None if values.maximize else values.minimize or "latency",
-        "maximize": values.maximize,
         "constraints": constraints,
-        "top_k": values.top_k,
-        "min_distance": values.min_distance,
-        "solver": values.solver,
+        "rules": Rules.parse(values.pin, values.group, values.max_activations, values.forbid),
+        "confidence": values.confidence,
     }
 
 

@@ -55,7 +55,7 @@ def run(values: Any, positional: list[str]) -> None:
 def summarize(result: Any) -> str:
     """Returns the result of a search as text."""
     settings = result.settings
-    asked = (settings.objective, *(constraint.metric for constraint in settings.constraints), NWOT)
+    asked = (*settings.goal.metrics, *(constraint.metric for constraint in settings.constraints), NWOT)
     units = {metric: unit for metric, unit in result.units.items() if metric in asked}
     others = {metric: unit for metric, unit in result.units.items() if metric not in asked}
     lines = [

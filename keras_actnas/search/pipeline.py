@@ -25,6 +25,7 @@ from keras_actnas.export.keras_files import save_keras
 from keras_actnas.search import readings, scores
 from keras_actnas.search.designs import is_exhaustive, make_design
 from keras_actnas.search.fingerprint import model_fingerprint
+from keras_actnas.search.grid import check_rules
 from keras_actnas.search.ilp import InfeasibleError, solve_ilp
 from keras_actnas.search.nwot import NWOTScorer
 from keras_actnas.search.preparation import (
@@ -96,6 +97,7 @@ class Search:
         self.settings.check_metrics([*self.device.metrics, scores.METRIC])
         check_same_sites(self.model, self.score_model)
         check_editable(self.settings.activations)
+        check_rules(self.settings.rules, current_assignment(model), self.settings.activations)
         self._fingerprint = model_fingerprint(model)
         if self.device.model not in (None, self._fingerprint):
             raise InputError(
@@ -258,6 +260,8 @@ class Search:
                 minimize=settings.minimize,
                 maximize=settings.maximize,
                 constraints=settings.constraints if constraints is None else constraints,
+                rules=settings.rules,
+                confidence=settings.confidence,
                 top_k=settings.top_k,
                 min_distance=settings.min_distance,
                 solver=settings.solver,
@@ -454,6 +458,8 @@ class Search:
             "minimize": self.settings.minimize,
             "maximize": self.settings.maximize,
             "constraints": [str(constraint) for constraint in self.settings.constraints],
+            "rules": dataclasses.asdict(self.settings.rules),
+            "confidence": self.settings.confidence,
             "reference": result.reference.to_json(),
             "baselines": [row.to_json() for row in result.baselines],
             # What a report says besides.

@@ -13,9 +13,12 @@ from keras_actnas.core.errors import InputError, closest
 from keras_actnas.core.proposal import Proposal
 from keras_actnas.core.table import MetricTable
 from keras_actnas.search.choice_program import SOLVERS
+from keras_actnas.search.confidence import Confidence
 from keras_actnas.search.designs import DESIGNS
 from keras_actnas.search.metrics import NWOT
+from keras_actnas.search.objective import Objective
 from keras_actnas.search.regression import LEAST_FREEDOM
+from keras_actnas.search.rules import Rules
 
 BatchNormMode = Literal["inference", "batch"]
 BATCH_NORM_MODES = ("inference", "batch")
@@ -27,9 +30,12 @@ class SearchSettings:
 
     Attributes:
       activations: Candidates for every site, besides the activation that the model has there.
-      minimize: Metric to minimize, such as "latency" (ms).
-      maximize: Metric to maximize instead, such as "nwot"; `minimize` is None then.
+      minimize: Metric to minimize, such as "latency" (ms), or a weighted sum: "latency+0.5*memory".
+      maximize: What to maximize instead, such as "nwot"; `minimize` is None then.
       constraints: Bounds on the metrics of the whole network.
+      rules: Pinned and forbidden activations, sites that must agree, and the number of different activations.
+      confidence: Probability with which each constraint must hold under the tables' errors; None for the predicted
+        values alone.
       top_k: How many proposals.
       min_distance: In how many sites each proposal differs from every other, at least.
       solver: "highs" or "cbc".
@@ -51,6 +57,8 @@ class SearchSettings:
     minimize: str | None = "latency"
     maximize: str | None = None
     constraints: tuple[Constraint, ...] = (Constraint("nwot", ">=", 1.0, 0.0),)
+    rules: Rules = dataclasses.field(default_factory=Rules)
+    confidence: float | None = None
     top_k: int = 5
     min_distance: int = 3
     solver: str = "highs"
@@ -68,8 +76,13 @@ class SearchSettings:
 
     @property
     def objective(self) -> str:
-        """The metric that is minimized or maximized."""
+        """The metric, or the sum of metrics, that is minimized or maximized, as it was given."""
         return str(self.maximize or self.minimize)
+
+    @property
+    def goal(self) -> Objective:
+        """The objective as weights of metrics."""
+        return Objective.of(self.minimize, self.maximize)
 
     def device_design(self, exact: bool) -> str:
         """Returns which networks a device measures; an exact one needs no mixtures to average noise out."""
@@ -96,6 +109,7 @@ class SearchSettings:
                 f"Expected one metric to minimize or maximize. Received: minimize={self.minimize!r}, "
                 f"maximize={self.maximize!r}."
             )
+        Confidence(self.confidence)  # Raises for one that is none.
         for upper, lower in itertools.permutations(self.constraints, 2):
             if _contradict(upper, lower):
                 raise InputError(
@@ -104,7 +118,7 @@ class SearchSettings:
 
     def check_metrics(self, metrics: Collection[str]) -> None:
         """Raises `InputError` when the objective or a constraint is on none of the `metrics` that are measured."""
-        for metric in (self.objective, *(constraint.metric for constraint in self.constraints)):
+        for metric in (*self.goal.metrics, *(constraint.metric for constraint in self.constraints)):
             if metric not in metrics:
                 raise InputError(
                     f"Expected a metric that a search measures. Received: {metric!r}.{closest(metric, metrics)}"

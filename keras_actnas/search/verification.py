@@ -108,9 +108,13 @@ def choose(
       tables: The last round's tables, which order them by the objective.
       settings: What was asked for.
     """
-    sign = -1.0 if settings.maximize else 1.0
-    table = tables[settings.objective]
-    order = sorted(found, key=lambda row: (row.assignment not in kept, sign * table.predict(row.assignment).value))
+    goal = settings.goal
+
+    def key(row: Proposal) -> tuple[bool, float]:
+        values = {metric: tables[metric].predict(row.assignment).value for metric in goal.metrics}
+        return row.assignment not in kept, goal.cost(values)
+
+    order = sorted(found, key=key)
     chosen: list[Proposal] = []
     for row in order:
         if all(len(row.assignment.swaps(other.assignment)) >= settings.min_distance for other in chosen):
@@ -124,6 +128,7 @@ def rank(rows: Sequence[Proposal], reference: Proposal, settings: SearchSettings
     The objective is what prediction and measurement say together, each weighted by its precision: a measurement alone
     would put the luckiest first.
     """
+    goal = settings.goal
 
     def key(row: Proposal) -> tuple[float, float]:
         broken = 0.0
@@ -131,8 +136,7 @@ def rank(rows: Sequence[Proposal], reference: Proposal, settings: SearchSettings
             if row.standing(constraint, reference) == "broken":
                 own = reference.measured[constraint.metric].value
                 broken += constraint.shortfall(row.measured[constraint.metric].value, own) / max(abs(own), 1e-9)
-        sign = -1.0 if settings.maximize else 1.0
-        return broken, sign * _together(row, settings.objective)
+        return broken, goal.cost({metric: _together(row, metric) for metric in goal.metrics})
 
     return sorted(rows, key=key)
 
