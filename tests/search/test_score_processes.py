@@ -58,9 +58,7 @@ def processes():
     def make(name, model, batches, count=2):
         proxies = proxies_on(name, model, batches, CANDIDATES)
         conditions = [proxy.conditions for proxy in proxies]
-        made.append(
-            ScoringProcesses(name, model, batches, CANDIDATES, "inference", count=count, conditions=conditions)
-        )
+        made.append(ScoringProcesses(name, model, batches, CANDIDATES, "inference", count=count, conditions=conditions))
         return proxies, made[-1]
 
     yield make
