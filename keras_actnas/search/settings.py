@@ -19,7 +19,7 @@ from keras_actnas.search.regression import LEAST_FREEDOM
 
 BatchNormMode = Literal["inference", "batch"]
 BATCH_NORM_MODES = ("inference", "batch")
-DEFAULT_CONSTRAINTS = (PROXIES["nwot"].constraint,)
+DEFAULT_CONSTRAINTS: tuple[Constraint, ...] = (PROXIES["nwot"].constraint,)
 """Stands for the default of whichever proxy is chosen."""
 
 

@@ -345,6 +345,21 @@ def test_a_gradient_of_zero_is_no_score(crops):
         SynFlow(dead, crops).score({})
 
 
+@pytest.mark.parametrize("proxy", [JacobianCovariance, GradientNorm, SynFlow])
+@pytest.mark.parametrize("apart", [False, True])
+def test_a_softmax_is_left_out(crops, proxy, apart):
+    """Probabilities add up to 1: the gradient of their sum would be noise."""
+    inputs = keras.Input(SHAPE)
+    x = keras.layers.Flatten()(keras.layers.Conv2D(3, 3, activation="silu", name="conv")(inputs))
+    head = keras.layers.Dense(3, name="head")
+    logits = keras.Model(inputs, head(x))
+    config = {**head.get_config(), "activation": "linear" if apart else "softmax"}
+    x = keras.layers.Dense.from_config(config)(x)
+    probabilities = keras.Model(inputs, keras.layers.Softmax()(x) if apart else x)
+    probabilities.set_weights(logits.get_weights())
+    assert proxy(probabilities, crops).score({}) == proxy(logits, crops).score({})
+
+
 def test_a_batch_of_another_size(tiny, crops):
     with pytest.raises(InputError, match="batch of 5 images. Received: 4"):
         NWOTScorer(tiny, crops).on(crops[:4])

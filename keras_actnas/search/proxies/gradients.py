@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from keras_actnas.core.errors import InputError
+from keras_actnas.search.proxies.logits import without_softmax
 from keras_actnas.search.proxies.network_proxy import NetworkProxy, graph
 from keras_actnas.search.switchable import SwitchableNetwork
 
@@ -19,8 +20,9 @@ _REGULARIZER = 1e-5
 class JacobianCovariance(NetworkProxy):
     """Jacobian covariance: images whose input gradients are uncorrelated are told apart by the network.
 
-    J_i is the gradient of the sum of all outputs by image i, s the eigenvalues of the correlations of the J_i; the
-    score is -sum(log(s + k) + 1 / (s + k)) with k = 1e-5. At best, for uncorrelated gradients, it is -batch.
+    J_i is the gradient of the sum of all outputs (logits, not probabilities) by image i, s the eigenvalues of the
+    correlations of the J_i; the score is -sum(log(s + k) + 1 / (s + k)) with k = 1e-5. At best, for uncorrelated
+    gradients, it is -batch.
 
     Mellor et al., "Neural Architecture Search without Training", first version (arXiv 2006.04647v1), and "jacob_cov" of
     Abdelfattah et al., "Zero-Cost Proxies for Lightweight NAS" (2021), whose networks are in training mode:
@@ -28,6 +30,9 @@ class JacobianCovariance(NetworkProxy):
     """
 
     metric = "jacob_cov"
+
+    def _run(self, model: keras.Model) -> keras.Model:
+        return without_softmax(model)
 
     def _compile(self, network: SwitchableNetwork) -> Any:
         tensorflow = require_tensorflow(self.metric)
@@ -66,6 +71,9 @@ class GradientNorm(NetworkProxy):
     """
 
     metric = "grad_norm"
+
+    def _run(self, model: keras.Model) -> keras.Model:
+        return without_softmax(model)
 
     def _compile(self, network: SwitchableNetwork) -> Any:
         def loss(images: Any) -> Any:

@@ -64,7 +64,10 @@ class NetworkProxy(abc.ABC):
             **self._image_conditions(),
             "batch_norm": batch_norm,
         }
-        build = functools.partial(SwitchableNetwork, model, activations, len(self._images), batch_norm == "batch")
+
+        def build() -> SwitchableNetwork:
+            return SwitchableNetwork(self._run(model), activations, len(self._images), batch_norm == "batch")
+
         self._seeded = SeededNetwork(build, self._compile, self._weights)
 
     def on(self, images: np.ndarray) -> NetworkProxy:
@@ -75,6 +78,10 @@ class NetworkProxy(abc.ABC):
             raise InputError(f"Expected a batch of {len(self._images)} images. Received: {len(other._images)}.")
         other.conditions = {**self.conditions, **other._image_conditions()}
         return other
+
+    def _run(self, model: keras.Model) -> keras.Model:
+        """Returns the model that is made switchable and run."""
+        return model
 
     def _seen(self, model: keras.Model, images: np.ndarray) -> np.ndarray:
         """Returns what the network is run on."""

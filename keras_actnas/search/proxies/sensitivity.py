@@ -65,7 +65,7 @@ class Sensitivity(NetworkProxy):
 
     def _outputs(self, assignment: Mapping[str, str]) -> list[np.ndarray]:
         outputs = self._seeded.prepare(assignment, None)(keras.ops.convert_to_tensor(self._images))
-        arrays = [np.float64(keras.ops.convert_to_numpy(output)) for output in outputs]
+        arrays = [np.asarray(keras.ops.convert_to_numpy(output), np.float64) for output in outputs]
         if not all(np.isfinite(array).all() for array in arrays):
             raise InputError(
                 "Expected finite outputs. Received: NaN or infinity; check the model's weights and the range of the "

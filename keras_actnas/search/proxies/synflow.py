@@ -11,6 +11,7 @@ import numpy as np
 from keras_actnas.core.activations import CANDIDATES
 from keras_actnas.core.errors import InputError
 from keras_actnas.search.proxies.gradients import kernel_gradients, outputs_of
+from keras_actnas.search.proxies.logits import without_softmax
 from keras_actnas.search.proxies.network_proxy import NetworkProxy, checked_images
 from keras_actnas.search.settings import BatchNormMode
 from keras_actnas.search.switchable import SwitchableNetwork
@@ -52,6 +53,9 @@ class SynFlow(NetworkProxy):
     def on(self, images: np.ndarray) -> NetworkProxy:
         """Returns the proxy, which is the same for all images."""
         return self
+
+    def _run(self, model: keras.Model) -> keras.Model:
+        return without_softmax(model)
 
     def _seen(self, model: keras.Model, images: np.ndarray) -> np.ndarray:
         return np.ones_like(checked_images(model, images)[:1])

@@ -42,9 +42,16 @@ def _proxies(folder: Path, description: dict[str, Any]) -> list[Any]:
     import keras
     import numpy as np
 
+    from keras_actnas.export.keras_files import loading_problem
     from keras_actnas.search.proxies.registry import proxies_on
 
-    model = keras.models.load_model(folder / "model.keras", compile=False)
+    try:
+        model = keras.models.load_model(folder / "model.keras", compile=False)
+    except Exception as error:  # Keras raises many types, depending on what is missing.
+        raise InputError(
+            "Expected a model that every process can load, with registered or importable layers, to be scored in "
+            f"processes. Received: one that it cannot ({loading_problem(error)}); give --score_processes=0."
+        ) from error
     images = [np.load(folder / f"{number}.npy") for number in range(description["batches"])]
     made = proxies_on(description["name"], model, images, description["activations"], description["batch_norm"])
     for proxy, expected in zip(made, description["conditions"], strict=True):
