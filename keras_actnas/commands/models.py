@@ -122,8 +122,8 @@ def _from_file(keras: Any, path: Path) -> Any:
 
         raise InputError(
             f"Expected a .keras file that Keras can load. Received: {path} ({loading_problem(error)}). "
-            f"If it has layers of your "
-            "own, write a function that imports them and loads the file, and give --model=module:function."
+            "If it has layers of your own, write a function that imports them and loads the file, and give "
+            "--model=module:function."
         ) from error
 
 
