@@ -30,14 +30,15 @@ def measured_metrics(
 
     Args:
       measured: The device's measurements of assignments, all beside the reference; of some there may be none.
-      made: Scores of the same assignments.
+      made: Scores of the same assignments, all of one proxy.
       reference: The reference network's assignment.
       exact: Whether the device gives the same values each time.
     """
     own_score, score_of = scores.score_estimates(made, reference)
-    own = {scores.METRIC: own_score}
+    proxy = made[0].metric
+    own = {proxy: own_score}
     found: dict[Assignment, Metrics] = {assignment: {} for assignment in measured}
-    found.update({assignment: {scores.METRIC: score} for assignment, score in score_of.items()})
+    found.update({assignment: {proxy: score} for assignment, score in score_of.items()})
     for metric in dict.fromkeys(one.metric for lines in measured.values() for one in lines if not one.failure):
         lines = readings.of_metric(measured, metric)
         beside = [one for one in lines if one.reference_samples]

@@ -173,7 +173,7 @@ def test_bench_refuses_flags(refuses, tiny_tflite, flags, message):
 def test_score_a_table(tiny, tmp_path, fast, capsys):
     run("score", f"--model={tiny}", f"--out={tmp_path / 'run'}", *fast)
     table = MetricTable.load(tmp_path / "run" / "tables" / "nwot.json")
-    assert f"NWOT of the reference: {table.reference_value.value:.3f}" in capsys.readouterr().out
+    assert f"nwot of the reference: {table.reference_value.value:.5g}" in capsys.readouterr().out
 
 
 def test_score_one_assignment(tiny, photos, assignment_file, capsys):
@@ -184,9 +184,9 @@ def test_score_one_assignment(tiny, photos, assignment_file, capsys):
     lines = capsys.readouterr().out.splitlines()
     for line, seed in zip(lines, (3, 4), strict=True):
         own, other = scorer.score({}, seed), scorer.score(Assignment.load(assignment_file), seed)
-        assert line == f"seed {seed}: NWOT {other:.3f}, reference {own:.3f}, difference {other - own:+.3f}"
+        assert line == f"seed {seed}: nwot {other:.5g}, reference {own:.5g}, difference {other - own:+.5g}"
     run("score", f"--model={tiny}", "--assignment=relu", "--seeds=0", "--batch_size=5", f"--images={photos}")
-    assert capsys.readouterr().out.startswith("own weights: NWOT ")
+    assert capsys.readouterr().out.startswith("own weights: nwot ")
 
 
 def test_score_refuses(refuses, tiny, assignment_file, photos):
