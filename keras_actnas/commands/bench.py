@@ -48,7 +48,7 @@ def _bench_file(values: Any, path: str) -> str:
         raise InputError(
             f"Expected {allowed} with a .tflite; other flags are of a run, for --model. Received: {', '.join(foreign)}."
         )
-    how = {"num_threads": values.num_threads, "delegate": values.delegate}
+    how: dict[str, Any] = {"num_threads": values.num_threads or 1, "delegate": values.delegate or "xnnpack"}
     result = measure(path, values.reference, runs=values.runs or DEFAULT_RUNS, **how)
     return describe_measurement(
         result,

@@ -99,7 +99,7 @@ def _plan(values: Any, model: Any, network: bytes) -> Any:
         model_name(values),
         request,
         minutes=None if values.runs else values.minutes,
-        num_threads=values.num_threads,
-        delegate=values.delegate,
+        num_threads=values.num_threads or 1,
+        delegate=values.delegate or "xnnpack",
         precision=values.precision or "float32",
     )

@@ -82,8 +82,10 @@ def define_design_flags(values: flags.FlagValues, minutes: float | None = None) 
         "minutes", minutes, "Time budget for measuring the design, and again for verifying.",
         lower_bound=0.0, flag_values=values,
     )  # fmt: skip
-    flags.DEFINE_integer("num_threads", 1, "Threads of the runtime.", lower_bound=1, flag_values=values)
-    flags.DEFINE_enum("delegate", "xnnpack", DELEGATES, "TFLite delegate.", flag_values=values)
+    flags.DEFINE_integer(
+        "num_threads", None, "Threads of the runtime; by default 1.", lower_bound=1, flag_values=values
+    )
+    flags.DEFINE_enum("delegate", None, DELEGATES, "TFLite delegate; by default xnnpack.", flag_values=values)
     flags.DEFINE_enum(
         "precision", None, PRECISIONS,
         "Precision of the networks that are measured; by default float32, and int8 on an NPU.", flag_values=values,

@@ -83,8 +83,8 @@ def summarize(result: Any) -> str:
     if not measured:
         lines.append(
             f"{result.device} has no measurements of the proposals: their {', '.join(device_metrics)} are predictions. "
-            "Make a bundle of them (keras-actnas bundle --assignment=proposals.json), measure it, and search again "
-            "with both journals."
+            "A bundle of them (keras-actnas bundle --assignment=proposals.json) measures them on the device; after "
+            "--device=journal:..., search again with both journals."
         )
     lines.append("Weights were carried over, not trained: fine-tune best.keras before you use it.")
     return "\n".join(lines)

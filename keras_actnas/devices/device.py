@@ -179,6 +179,8 @@ class Device(abc.ABC):
     def measure_all(self, network: Network, request: Request) -> Iterator[tuple[Assignment, Reading]]:
         """Measures candidates one by one, in the given order; what was disturbed is measured again at the end.
 
+        Unless all of them were, as by a power supply that is too weak.
+
         Args:
           network: What candidates are made from.
           request: The candidates, and how they are measured.
@@ -195,6 +197,8 @@ class Device(abc.ABC):
                 if reading.disturbed:
                     disturbed.append(assignment)
                 yield assignment, reading
+            if len(disturbed) == len(left) > 1:  # What disturbs each of them will not be over soon.
+                return
             left = disturbed
 
     def _measure_assignment(

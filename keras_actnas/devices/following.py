@@ -16,60 +16,73 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
-from keras_actnas.core.errors import InputError
-from keras_actnas.core.journal import Journal
-from keras_actnas.devices.device import Request
 from keras_actnas.devices.plan import END
+
+# One for all that measures for this user, in whatever folder: two networks measured at the same time slow each other.
+_LOCK = Path.home() / ".keras-actnas.lock"
 
 _INTERVAL = 0.2
 _HEARTBEAT = 10.0
 
 
-def follow(command: Sequence[str], journal: Path, request: Request) -> None:
-    """Starts a process that measures, unless one does already, and prints the journal's lines as they are written.
+def follow(command: Sequence[str], journal: Path) -> None:
+    """Starts a process that measures, as soon as no other does, and prints the journal's lines as they are written.
 
     Args:
-      command: The command that measures what the request asks for, into the journal.
+      command: The command that measures into the journal; it ends at once when there is nothing left to measure.
       journal: The journal; its lines from the beginning are printed to the standard output, with an empty one behind
         what was written together, and once in a while one by itself, so that a connection that is gone is noticed.
-      request: What has to be in the journal in the end.
     """
     log = journal.with_suffix(".log")
-    started = False
-    with contextlib.suppress(BrokenPipeError), _Tail(journal) as tail:
-        while True:
-            lock = _lock(journal)
+    since, process = time.time(), None
+    tail = _Tail(journal)
+    with contextlib.suppress(BrokenPipeError):
+        while not _stopped(journal, since):
+            lock = _lock()
             tail.print_new()
             if lock is not None:
-                if started or _complete(journal, request):
-                    lock.close()
-                    break
-                _start(command, log, lock)
-                started = True
-                lock.close()
+                with lock:
+                    if process is not None:
+                        break
+                    process = _start(command, journal, log, lock)
             time.sleep(_INTERVAL)
+        if process is not None:
+            process.wait()  # It has ended, or is ending because it was stopped.
         print(json.dumps({END: _last_lines(log)}), flush=True)
 
 
 def stop(journal: Path) -> None:
-    """Ends the process that measures into a journal, if there is one; what it has measured is kept."""
-    lock = _lock(journal)
+    """Ends the process that measures into a journal, if there is one; what it has measured is kept.
+
+    Whoever follows that journal over a connection that is gone starts none again.
+    """
+    _stop_mark(journal).touch()
+    lock = _lock()
     if lock is not None:
         lock.close()
         return
     with contextlib.suppress(OSError, ValueError):
-        os.killpg(int(_lock_file(journal).read_text(encoding="utf-8")), signal.SIGINT)
+        process, _, measured = _LOCK.read_text(encoding="utf-8").partition(" ")
+        if measured == str(journal.resolve()):
+            os.killpg(int(process), signal.SIGINT)
 
 
-def _lock_file(journal: Path) -> Path:
-    return journal.with_suffix(".lock")
+def _stop_mark(journal: Path) -> Path:
+    return journal.with_suffix(".stop")
 
 
-def _lock(journal: Path) -> IO[str] | None:
-    """Returns the open lock file, locked; None while a process that measures holds it."""
-    file = _lock_file(journal).open("a+", encoding="utf-8")
+def _stopped(journal: Path, since: float) -> bool:
+    try:
+        return _stop_mark(journal).stat().st_mtime > since
+    except OSError:
+        return False
+
+
+def _lock() -> IO[str] | None:
+    """Returns the board's lock file, locked; None while a process that measures holds it, whatever it measures."""
+    file = _LOCK.open("a+", encoding="utf-8")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -78,7 +91,7 @@ def _lock(journal: Path) -> IO[str] | None:
     return file
 
 
-def _start(command: Sequence[str], log: Path, lock: IO[str]) -> None:
+def _start(command: Sequence[str], journal: Path, log: Path, lock: IO[str]) -> subprocess.Popen[bytes]:
     """Starts the process that measures: it inherits the lock, and lives on when the connection is gone."""
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -90,16 +103,9 @@ def _start(command: Sequence[str], log: Path, lock: IO[str]) -> None:
             pass_fds=[lock.fileno()],
         )
     lock.truncate(0)
-    lock.write(str(process.pid))
+    lock.write(f"{process.pid} {journal.resolve()}")
     lock.flush()
-
-
-def _complete(journal: Path, request: Request) -> bool:
-    try:
-        measured = {one.assignment for one in Journal(journal) if one.purpose == request.purpose}
-    except InputError:
-        return False  # The process that measures says what is wrong with it.
-    return set(request.assignments) <= measured
+    return process
 
 
 def _last_lines(log: Path) -> str:
@@ -110,29 +116,28 @@ def _last_lines(log: Path) -> str:
 
 
 class _Tail:
-    """Prints the whole lines of a file that another process appends to."""
+    """Prints the whole lines of a file that another process appends to, and whose torn last line it may cut off."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._file: Any = None
-        self._rest = b""
-        self._printed = time.monotonic()
-
-    def __enter__(self) -> _Tail:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._file is not None:
-            self._file.close()
+        self._printed_to = 0
+        self._printed_at = time.monotonic()
 
     def print_new(self) -> None:
-        if self._file is None and self._path.exists():
-            self._file = self._path.open("rb")
-        content = self._rest + (self._file.read() if self._file is not None else b"")
-        whole, newline, self._rest = content.rpartition(b"\n")
-        if not newline:
-            self._rest = content
-        if whole or time.monotonic() - self._printed > _HEARTBEAT:
-            sys.stdout.write(f"{whole.decode()}\n\n" if whole else "\n")
+        content = self._read()
+        whole = content[: content.rfind(b"\n") + 1]
+        if whole or time.monotonic() - self._printed_at > _HEARTBEAT:
+            self._printed_to += len(whole)
+            sys.stdout.write(f"{whole.decode()}\n")
             sys.stdout.flush()
-            self._printed = time.monotonic()
+            self._printed_at = time.monotonic()
+
+    def _read(self) -> bytes:
+        try:
+            with self._path.open("rb") as file:
+                if file.seek(0, os.SEEK_END) < self._printed_to:  # It was removed, and begun again.
+                    self._printed_to = 0
+                file.seek(self._printed_to)
+                return file.read()
+        except FileNotFoundError:
+            return b""

@@ -19,7 +19,7 @@ from keras_actnas.tflite_bench.memory import peak_memory
 from keras_actnas.tflite_bench.process import NetworkError, WorkerProcess
 
 COOLING_SECONDS = 60.0
-"""How long a board that is throttled is left alone before it measures the next candidate all the same."""
+"""How long a board that is too hot is left alone before it measures the next candidate all the same."""
 
 WARMUP = 2
 
@@ -37,6 +37,7 @@ class ProcessDevice(Device):
         self._end = weakref.finalize(self, _clean_up, worker, self._folder)
         self._reference: bytes = b""
         self._reference_file = Path()
+        self._patience = COOLING_SECONDS
 
     def describe(self) -> Mapping[str, Any]:
         """Returns board, CPU, architecture, cores and versions of this machine."""
@@ -55,7 +56,9 @@ class ProcessDevice(Device):
             self._reference_file = self._file(f"reference-{hashlib.sha256(reference).hexdigest()[:16]}", reference)
             self._reference = reference
         path = self._file("candidate", candidate)
-        before = _cooled_down()
+        before = _cooled_down(self._patience)
+        if before.hot:  # Waiting did not help, and will not help the next one.
+            self._patience = 0.0
         try:
             try:
                 made = self._worker.measure(path, self._reference_file, runs, reopen)
@@ -65,7 +68,7 @@ class ProcessDevice(Device):
                 # Memory may have been short.
                 made = self._worker.measure(path, self._reference_file, runs, reopen)
         except NetworkError as error:
-            return Reading(failure=str(error))
+            return Reading(failure=str(error), conditions={"crashed": True} if error.crashed else {})
         after = read_board_state()
         conditions = {**made["conditions"], "before": before.to_json(), "after": after.to_json()}
         if reason := disturbance(before, after):
@@ -119,8 +122,8 @@ class HostDevice(ProcessDevice):
 
     @property
     def conditions(self) -> Mapping[str, Any]:
-        """Threads, delegate, runtime and its version."""
-        return {**self._options, "runtime_version": self._runtime.version}
+        """Threads, delegate, runtime and its version, and the precision of the networks."""
+        return {**self._options, "runtime_version": self._runtime.version, "precision": self.precision}
 
     def inspect(self, candidate: bytes) -> Mapping[str, float]:
         """Returns the peak resident size of a fresh process that runs the candidate, KiB."""
@@ -133,11 +136,11 @@ def _clean_up(worker: WorkerProcess, folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _cooled_down() -> BoardState:
-    """Returns the state of the board when nothing slows it down any more, or the time is over."""
-    end = time.monotonic() + COOLING_SECONDS
+def _cooled_down(seconds: float) -> BoardState:
+    """Returns the state of the board when it is not too hot any more, or the time is over."""
+    end = time.monotonic() + seconds
     state = read_board_state()
-    while state.slowed and time.monotonic() < end:
+    while state.hot and time.monotonic() < end:
         time.sleep(1.0)
         state = read_board_state()
     return state

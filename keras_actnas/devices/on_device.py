@@ -19,11 +19,11 @@ from keras_actnas.core.errors import InputError
 from keras_actnas.core.journal import Journal, Measurement
 from keras_actnas.core.stats import paired_ratio
 from keras_actnas.devices.bundle_files import NETWORK, PLAN, packed
-from keras_actnas.devices.device import LATENCY
+from keras_actnas.devices.device import LATENCY, Request
 from keras_actnas.devices.following import follow, stop
 from keras_actnas.devices.host import HostDevice
 from keras_actnas.devices.plan import DEFAULT_RUNS, Plan, measuring_seconds
-from keras_actnas.devices.recording import check_same_device, record, recorded
+from keras_actnas.devices.recording import check_journal, record, recorded, unsupported
 from keras_actnas.export.network import TFLiteNetwork
 from keras_actnas.tflite_bench.runtime import RUNTIMES
 
@@ -45,14 +45,14 @@ def main(arguments: list[str] | None = None, bundle: str = sys.argv[0]) -> int:
         plan, network = _load(options)
         if options.follow and plan is not None:
             files = ["--plan", options.plan, "--network", options.network] if options.plan else []
-            follow([sys.executable, bundle, "--out", options.out, *files], out, plan.request)
+            follow([sys.executable, bundle, "--out", options.out, *files], out)
             return 0
         device = _device(plan, options.runtime)
         with device:
             if plan is None or network is None:
                 print(json.dumps({"device": device.describe(), "conditions": device.conditions}))
             else:
-                _measure(device, plan, network, out, options.runs, options.minutes)
+                _measure(device, plan, network, out, options)
         return 0
     except InputError as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)
@@ -102,13 +102,13 @@ def _device(plan: Plan | None, runtime: str | None) -> HostDevice:
     return HostDevice(plan.num_threads, plan.delegate, runtime, plan.precision)
 
 
-def _measure(
-    device: HostDevice, plan: Plan, network_file: bytes, out: Path, runs: int | None, minutes: float | None
-) -> None:
+def _measure(device: HostDevice, plan: Plan, network_file: bytes, out: Path, options: argparse.Namespace) -> None:
     network = TFLiteNetwork(network_file)
     request = plan.request
     with Journal(out) as journal:
-        check_same_device(device, journal)
+        check_journal(device, journal, request.model)
+        if options.plan is None and request.purpose == "design":
+            request = _without_unsupported(device, network, request, journal)
         done = recorded(device, journal, request.purpose, request.least_runs)
         left = [assignment for assignment in request.assignments if assignment not in done]
         board = device.describe()
@@ -117,9 +117,9 @@ def _measure(
             f"{plan.name}: {len(request.assignments)} networks, {len(request.assignments) - len(left)} measured already"
         )
         if left:
-            if runs is not None or minutes is not None:
-                request = dataclasses.replace(request, runs=runs or DEFAULT_RUNS)
-                plan = dataclasses.replace(plan, request=request, minutes=None if runs else minutes)
+            if options.runs is not None or options.minutes is not None:
+                request = dataclasses.replace(request, runs=options.runs or DEFAULT_RUNS)
+                plan = dataclasses.replace(plan, request=request, minutes=None if options.runs else options.minutes)
             reference_ms = device.probe(network, request.reference)
             request = dataclasses.replace(request, runs=plan.runs(reference_ms, len(left)))
             seconds = measuring_seconds(reference_ms, len(left), request.runs)
@@ -129,6 +129,23 @@ def _measure(
             )
         made = record(device, network, request, journal, lambda items, _: _say_each(list(items), journal))
         print(_summary(out, list(made.values())))
+
+
+def _without_unsupported(device: HostDevice, network: TFLiteNetwork, request: Request, journal: Journal) -> Request:
+    """Tries every activation; where this board cannot run one, the reference's own takes its place in the design."""
+    names = sorted({name for assignment in request.assignments for name in assignment.values()})
+    refused = unsupported(device, network, names, journal, request.reference, request.model)
+    for name, reason in refused.items():
+        print(f"This board cannot run {name}, which is left out of the networks: {reason}")
+    return dataclasses.replace(
+        request,
+        assignments=tuple(
+            dict.fromkeys(
+                one.with_swaps({site: request.reference[site] for site, name in one.items() if name in refused})
+                for one in request.assignments
+            )
+        ),
+    )
 
 
 def _conditions(device: HostDevice) -> str:

@@ -39,7 +39,7 @@ def record(
     Raises:
       InputError: The journal is of another board, or the device is gone. What was measured is in the journal.
     """
-    check_same_device(device, journal)
+    check_journal(device, journal, request.model)
     wanted = tuple(dict.fromkeys(request.assignments))
     done = recorded(device, journal, None if device.exact else request.purpose, request.least_runs)
     left = tuple(assignment for assignment in wanted if assignment not in done)
@@ -66,7 +66,8 @@ def recorded(
     """Returns what the journal has of this device's measurements, by assignment; those that need not be made again.
 
     That is a measurement with enough runs that nothing disturbed, or one that failed, or one that was disturbed as
-    often as it may be tried. Of several the last counts.
+    often as it may be tried. A failure by a crash may have been the machine's, short of memory for a moment: that is
+    tried again. Of several the last counts.
 
     Args:
       device: The device; measurements under other conditions do not count.
@@ -85,6 +86,8 @@ def recorded(
     for (assignment, _), lines in groups.items():
         first = next((line for line in lines if line.metric == main), None)
         if first is None or (not first.failure and len(first.samples) < least_runs):
+            continue
+        if first.conditions.get("crashed"):
             continue
         tries[assignment] = tries.get(assignment, 0) + 1
         if not first.conditions.get("disturbed") or tries[assignment] >= TRIES:
@@ -121,12 +124,17 @@ def board_of(description: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in description.items() if key not in _PASSING}
 
 
-def check_same_device(device: Device, journal: Journal) -> None:
-    """Raises `InputError` when a journal holds measurements of another device than this one."""
+def check_journal(device: Device, journal: Journal, model: str) -> None:
+    """Raises `InputError` when a journal holds measurements of another device or another model."""
     own = board_of(device.describe())
     for made in journal:
         if made.metric not in device.metrics:
             continue
+        if made.model != model:
+            raise InputError(
+                f"Expected a journal of this model, {model!r}. Received: {journal.path}, with measurements of "
+                f"{made.model!r}: choose another file."
+            )
         other = [key for key in own if key in made.device and made.device[key] != own[key]]
         if other:
             key = other[0]

@@ -25,20 +25,42 @@ FORMS = {
 """What `--device` takes."""
 
 
-def open_device(spec: str, num_threads: int = 1, delegate: str = "xnnpack", precision: str | None = None) -> Device:
+_TAKES = {
+    "host": {"num_threads", "delegate", "precision"},
+    "ssh": {"num_threads", "delegate", "precision"},
+    "journal": {"precision"},
+    "vela": {"precision"},
+    "onnxruntime": {"num_threads", "precision"},
+}
+"""Which options each kind of device heeds; others would do nothing."""
+
+
+def open_device(
+    spec: str,
+    num_threads: int | None = None,
+    delegate: str | None = None,
+    precision: str | None = None,
+) -> Device:
     """Returns the device that a text names.
 
     Args:
       spec: One of `FORMS`.
-      num_threads: Threads, for a device that runs networks.
-      delegate: TFLite delegate, likewise.
+      num_threads: Threads, for a device that runs networks; 1 when None.
+      delegate: TFLite delegate, likewise; "xnnpack" when None.
       precision: Precision of the networks; None for the device's own.
 
     Raises:
-      InputError: The text has another form, or the device cannot be used.
+      InputError: The text has another form, the device does not heed an option, or it cannot be used.
       MissingDependencyError: What the device needs is not installed.
     """
     kind, separator, rest = spec.partition(":")
+    given = {"num_threads": num_threads, "delegate": delegate, "precision": precision}
+    for name, value in given.items():
+        if value is not None and name not in _TAKES.get(kind, ()) and (kind in _OPENERS or separator):
+            raise InputError(
+                f"Expected no --{name} with --device={kind}:..., which does not heed it. Received: {value!r}."
+            )
+    num_threads, delegate = num_threads or 1, delegate or "xnnpack"
     if spec == "host":
         from keras_actnas.devices.host import HostDevice
 
@@ -61,7 +83,7 @@ def _ssh(rest: str, num_threads: int, delegate: str, precision: str | None) -> D
 def _journal(rest: str, num_threads: int, delegate: str, precision: str | None) -> Device:
     from keras_actnas.devices.recorded import RecordedDevice
 
-    return RecordedDevice(rest.split(","), precision or "float32")
+    return RecordedDevice(rest.split(","), precision)
 
 
 def _tables(rest: str, num_threads: int, delegate: str, precision: str | None) -> Device:

@@ -25,6 +25,12 @@ RETRY_SECONDS = (1, 2, 5, 10, 20, 30, 60, 60, 60, 60)
 """How long to wait before each try to connect again; then the device counts as gone."""
 
 
+# Shell scripts with the name and the size of a file. A connection that is cut looks like the end of the file: hence the
+# size. Two computers may send the same file at the same time: hence the number of the process.
+_HAS = 'test "$(wc -c 2> /dev/null < "$0")" -eq "$1" 2> /dev/null && echo yes || :'
+_RECEIVE = 'cat > "$0.$$" && test "$(wc -c < "$0.$$")" -eq "$1" && mv "$0.$$" "$0"'
+
+
 class SSHDevice(Device):
     """A board that OpenSSH reaches and whose Python has NumPy and a TFLite runtime.
 
@@ -73,7 +79,7 @@ class SSHDevice(Device):
     @property
     def conditions(self) -> Mapping[str, Any]:
         """Threads, delegate, and the board's runtime with its version."""
-        return {**self._runtime, **self._how}
+        return {**self._runtime, **self._how, "precision": self.precision}
 
     def measure(self, candidate: bytes, reference: bytes, runs: int) -> Reading:
         """Refuses: the board makes candidates by itself, of assignments."""
@@ -112,10 +118,10 @@ class SSHDevice(Device):
         wanted, ending = set(request.assignments), ""
         together: dict[tuple[Assignment, str], list[Measurement]] = {}
         for line in self._target.stream([self._target.python, self._code, *arguments]):
-            content = json.loads(line) if line.strip() else {}
+            content = _content(line)
             if "assignment" in content:
-                made = Measurement.from_json(content)
-                if made.purpose == request.purpose and made.assignment in wanted:
+                made = _measurement(content)
+                if made.purpose == request.purpose and made.assignment in wanted and self._counts(made, request):
                     together.setdefault((made.assignment, made.time), []).append(made)
                 continue
             for key, lines in together.items():  # An empty line follows what was written together.
@@ -126,6 +132,12 @@ class SSHDevice(Device):
             ending = content.get(END, "")
         if not wanted <= {assignment for assignment, _ in seen}:
             raise InputError(f"Expected {self._target.host} to measure everything. Received: it stopped: {ending}")
+
+    def _counts(self, made: Measurement, request: Request) -> bool:
+        """Whether a line of the board's journal was made under this device's conditions, with runs enough."""
+        same = all(made.conditions.get(key) == value for key, value in self.conditions.items())
+        enough = made.failure or made.metric not in self.metrics or len(made.samples) >= request.least_runs
+        return same and bool(enough)
 
     def close(self) -> None:
         """Ends what still measures on the board; what it has measured stays there, for the next time."""
@@ -149,7 +161,29 @@ class SSHDevice(Device):
     def _send(self, name: str, content: bytes) -> str:
         """Copies a file to the board, whole or not at all, unless it has it; its name tells its content."""
         if name not in self._sent:
-            if "yes" not in self._target.run(["sh", "-c", 'test -s "$0" && echo yes || :', name]):
-                self._target.run(["sh", "-c", 'cat > "$0.part" && mv "$0.part" "$0"', name], content)
+            size = str(len(content))
+            if "yes" not in self._target.run(["sh", "-c", _HAS, name, size]):
+                self._target.run(["sh", "-c", _RECEIVE, name, size], content)
             self._sent.add(name)
         return name
+
+
+def _content(line: str) -> dict[str, Any]:
+    """Returns what a line that came over the connection holds."""
+    try:
+        content = json.loads(line) if line.strip() else {}
+        if not isinstance(content, dict):
+            raise ValueError("no object")
+    except ValueError as error:
+        raise InputError(f"Expected measurements from the board. Received: {line[:100]!r} ({error}).") from error
+    return content
+
+
+def _measurement(content: dict[str, Any]) -> Measurement:
+    try:
+        made = Measurement.from_json(content)
+        if made.reference_samples and len(made.reference_samples) != len(made.samples):
+            raise ValueError("as many samples of the reference as of the candidate expected")
+    except (ValueError, TypeError, KeyError) as error:
+        raise InputError(f"Expected a measurement from the board. Received: another thing ({error}).") from error
+    return made

@@ -37,7 +37,7 @@ class SSHTarget:
       host: HOST or USER@HOST, as the OpenSSH client takes it.
       port: Port; None for the client's own configuration.
       folder: Folder on the host, made when it is not there; relative to the user's home.
-      python: Python on the host.
+      python: Python on the host: a program's name, an absolute path, or one that begins with ~/.
       config: Configuration file of the client (`ssh -F`); None for the user's.
     """
 
@@ -57,7 +57,7 @@ class SSHTarget:
         match = _SPEC.fullmatch(text)
         if match is None:
             raise InputError(f"Expected ssh://USER@HOST, perhaps with :PORT and /FOLDER. Received: {'ssh:' + text!r}.")
-        options = dict(parse_qsl(match["options"] or ""))
+        options = dict(parse_qsl((match["options"] or "").replace("+", "%2B")))
         unknown = set(options) - {"python", "config"}
         if unknown:
             name = sorted(unknown)[0]
@@ -109,7 +109,8 @@ class SSHTarget:
         if self.port is not None:
             where += ["-p", str(self.port)]
         folder = shlex.quote(self.folder)
-        return ["ssh", *where, self.host, "--", f"mkdir -p {folder} && cd {folder} && exec {shlex.join(command)}"]
+        words = " ".join(map(_quoted, command))
+        return ["ssh", *where, self.host, "--", f"mkdir -p {folder} && cd {folder} && exec {words}"]
 
     def _check(self, code: int, said: str, command: Sequence[str]) -> None:
         if code == 0:
@@ -126,3 +127,8 @@ class SSHTarget:
             if known in said:
                 raise InputError(f"Expected a connection to {self.host}. Received: {reason.format(host=self.host)}.")
         raise ConnectionLostError(last)
+
+
+def _quoted(word: str) -> str:
+    """Returns a word for the shell there, to which ~/ at its beginning means the user's home."""
+    return f'"$HOME"/{shlex.quote(word[2:])}' if word.startswith("~/") else shlex.quote(word)

@@ -193,7 +193,7 @@ def _reading(answer: Any, own: Mapping[str, Any], graph: Mapping[str, Any]) -> R
       graph: What the candidate's graph holds.
     """
     if isinstance(answer, NetworkError):
-        return Reading(failure=str(answer))
+        return Reading(failure=str(answer), conditions={"crashed": True} if answer.crashed else {})
     fallen, usual = (collections.Counter(one["cpu_operators"]) for one in (answer, own))
     conditions = {**graph, "cpu_operators": dict(fallen)} if fallen else graph
     if more := fallen - usual:

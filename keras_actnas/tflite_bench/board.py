@@ -13,6 +13,7 @@ from typing import Any
 # Bits of the Raspberry Pi firmware's `get_throttled`: what is so now; 16 bits higher, what was so since it started.
 _FIRMWARE_BITS = {0: "under-voltage", 1: "frequency capped", 2: "throttled", 3: "soft temperature limit"}
 _SINCE_START = 16
+_HEAT = 1 << 2 | 1 << 3
 
 _CPUS = "sys/devices/system/cpu"
 _FIRMWARE_FILES = "sys/devices/platform/soc*/*firmware/get_throttled"
@@ -42,6 +43,11 @@ class BoardState:
     def slowed(self) -> str:
         """What slows the board down right now; empty for nothing that it tells of."""
         return _named_bits(self.firmware_bits or 0)
+
+    @property
+    def hot(self) -> bool:
+        """Whether the firmware slows the board down because of heat, which passes; a weak power supply does not."""
+        return bool((self.firmware_bits or 0) & _HEAT)
 
     def to_json(self) -> dict[str, Any]:
         """Returns what is known, as values that JSON can hold."""

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
+import struct
 from pathlib import Path
 
 import numpy as np
 
 
 def describe_device() -> dict[str, str | int]:
-    """Returns what identifies this machine: name, board, CPU model, architecture, cores, kernel, Python and NumPy."""
+    """Returns what identifies this machine: name, board, CPU, architecture, cores, kernel, Python and NumPy."""
     return {
         "machine": platform.node(),
         "board": _board(),
         "cpu": _cpu_model(),
+        "board_id": _board_id(),
         "architecture": platform.machine(),
+        "bits": 8 * struct.calcsize("P"),
         "cores": os.cpu_count() or 1,
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
@@ -29,6 +33,15 @@ def _board() -> str:
         return Path("/proc/device-tree/model").read_text(encoding="utf-8").strip("\x00\n ")
     except OSError:
         return ""
+
+
+def _board_id() -> str:
+    """Returns what tells two boards of one kind apart: a hash of the serial number; empty where there is none."""
+    try:
+        serial = Path("/proc/device-tree/serial-number").read_bytes()
+    except OSError:
+        return ""
+    return hashlib.sha256(serial).hexdigest()[:8]
 
 
 def _cpu_model() -> str:

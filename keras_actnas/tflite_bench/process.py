@@ -87,6 +87,9 @@ class LineProcess:
             answer = process.stdout.readline()
         except BrokenPipeError:
             answer = ""
+        except BaseException:  # Whoever asks next must not get the answer that is still to come.
+            self.close()
+            raise
         if not answer:
             raise NetworkError(self._ending(), crashed=True)
         content = json.loads(answer)

@@ -94,6 +94,23 @@ def test_a_journal_of_another_model_is_refused(tiny, measured, tmp_path, refuses
 
 
 @pytest.mark.parametrize(
+    ("device", "flag"),
+    [
+        ("vela:ethos-u55-128", "--num_threads=2"),
+        ("tables:mine.csv", "--delegate=none"),
+        ("my_board:Meter", "--precision=int8"),
+        ("onnxruntime:cpu", "--delegate=none"),
+        ("journal:bench.jsonl", "--num_threads=2"),
+    ],
+)
+def test_flags_that_a_device_does_not_heed(device, flag, tiny, refuses, fast):
+    name = flag.partition("=")[0]
+    assert f"Expected no {name} with --device=" in refuses(
+        "search", f"--model={tiny}", *fast, f"--device={device}", flag
+    )
+
+
+@pytest.mark.parametrize(
     ("spec", "message"),
     [
         ("journal:missing.jsonl", "Received: missing.jsonl, which does not exist"),

@@ -1,5 +1,6 @@
 """Bundles run by themselves: with NumPy and a TFLite runtime alone, again after a kill, never on two boards."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from keras_actnas.core import Assignment, Journal
+from keras_actnas.core import Assignment, InputError, Journal
 from keras_actnas.devices import Plan, RecordedDevice, Request, record, write_bundle
 from keras_actnas.devices.on_device import duration, main
 from keras_actnas.search import mixtures
@@ -60,12 +61,49 @@ def test_it_measures_what_the_plan_asks_for(run, bundle, plan, network):
     assert [line.split("]")[0] for line in said[3:-1]] == [f"[{number}/6" for number in range(1, 7)]
     assert "% of the reference, " in said[3]
     assert "--device=journal:bench.jsonl" in said[-1]
-    made = list(Journal(bundle.with_suffix(".jsonl")))
+    made = design_of(bundle.with_suffix(".jsonl"))
     assert tuple(one.assignment for one in made) == plan.request.assignments
     for one in made:
         assert (len(one.samples), one.model, one.conditions["num_threads"]) == (5, "m", 1)
         assert one.conditions["operators"]["CONV_2D"] == 4
         assert one.device["cores"] == os.cpu_count()
+
+
+def design_of(path):
+    """Measurements of a journal but those that try out every activation."""
+    return [one for one in Journal(path) if one.purpose == "design"]
+
+
+def test_an_activation_that_the_board_cannot_run_is_left_out_of_the_design(tmp_path, network_file, network, bare):
+    path = tmp_path / "bench.pyz"
+    reference = network.reference
+    rows = (reference.with_swaps({"act0": "mish", "act1": "relu"}), reference.with_swaps({"act2": "relu6"}))
+    write_bundle(path, network_file.read_bytes(), Plan("small", Request(rows, reference, runs=2)))
+    for _ in range(2):
+        command = [sys.executable, str(path)]
+        said = subprocess.run(command, cwd=tmp_path, env=bare, check=True, capture_output=True, text=True).stdout
+        assert "This board cannot run mish, which is left out of the networks" in said
+    made = design_of(tmp_path / "bench.jsonl")
+    assert [one.assignment for one in made] == [reference.with_swaps({"act1": "relu"}), rows[1]]
+    assert not any(one.failure for one in made)
+
+
+def test_a_journal_of_another_model_or_precision_does_not_count(tmp_path, network_file, plan, bare):
+    for model, precision in (("m", "float32"), ("other", "float32"), ("m", "int8")):
+        request = dataclasses.replace(plan.request, model=model)
+        changed = dataclasses.replace(plan, request=request, precision=precision)
+        write_bundle(tmp_path / "bench.pyz", network_file.read_bytes(), changed)
+        command = [sys.executable, "bench.pyz"]
+        made = subprocess.run(command, cwd=tmp_path, env=bare, check=False, capture_output=True, text=True)
+        if model == "other":
+            assert "Expected a journal of this model, 'other'" in made.stderr
+        else:
+            assert "6 networks, 0 measured already" in made.stdout
+    # The precision that was measured last is the device's.
+    device = RecordedDevice([tmp_path / "bench.jsonl"])
+    assert device.precision == "int8"
+    with pytest.raises(InputError, match="Expected --precision=int8"):
+        RecordedDevice([tmp_path / "bench.jsonl"], "float32")
 
 
 def test_run_again_it_has_nothing_to_do(run, bundle):
@@ -80,15 +118,16 @@ def test_after_a_power_cut_it_continues(bundle, bare, run, plan):
     process = subprocess.Popen(
         [sys.executable, str(bundle), "--runs=400"], cwd=bundle.parent, env=bare, stdout=subprocess.PIPE, text=True
     )
-    while sum(1 for line in process.stdout if line.startswith("[")) < 1 and process.poll() is None:
+    while not process.stdout.readline().startswith("[2/6]"):
         pass
     process.send_signal(signal.SIGKILL)
     process.wait()
     process.stdout.close()
     lines = journal.read_bytes().splitlines(keepends=True)
-    journal.write_bytes(b"".join(lines[:2]) + lines[2][:100])  # Cut in the middle of a line.
-    assert "2 measured already" in run().stdout
-    assert [one.assignment for one in Journal(journal)] == list(plan.request.assignments)
+    tried = len(ACTIVATIONS)
+    journal.write_bytes(b"".join(lines[: tried + 1]) + lines[tried + 1][:100])  # Cut in the middle of a line.
+    assert "1 measured already" in run().stdout
+    assert [one.assignment for one in design_of(journal)] == list(plan.request.assignments)
 
 
 def test_a_journal_of_another_board_is_refused(run, bundle):
@@ -127,7 +166,7 @@ def test_an_interrupt_keeps_what_was_measured(bundle, bare):
 def test_the_device_describes_itself(run):
     told = json.loads(run("--describe").stdout)
     assert told["device"]["architecture"]
-    assert set(told["conditions"]) == {"num_threads", "delegate", "runtime", "runtime_version"}
+    assert set(told["conditions"]) == {"num_threads", "delegate", "runtime", "runtime_version", "precision"}
 
 
 def test_memory_is_measured_when_the_plan_says_so(tmp_path, network_file, network, bare):
@@ -147,7 +186,7 @@ def test_its_journal_is_a_device(run, bundle, plan, network, journal):
     assert device.model == "m"
     made = record(device, network, plan.request, journal)
     assert {one: lines[0].samples for one, lines in made.items()} == {
-        one.assignment: one.samples for one in Journal(bundle.with_suffix(".jsonl"))
+        one.assignment: one.samples for one in design_of(bundle.with_suffix(".jsonl"))
     }
 
 
@@ -208,7 +247,8 @@ def test_a_network_that_fails_is_named(tmp_path, network_file, network, bare):
     """An activation that the file cannot hold is a failure of that candidate alone."""
     path = tmp_path / "fails.pyz"
     rows = tuple(Assignment.uniform(network.reference, name) for name in ("relu", "mish", "relu6"))
-    write_bundle(path, network_file.read_bytes(), Plan("small", Request(rows, network.reference, runs=2)))
+    request = Request(rows, network.reference, runs=2, purpose="verify")
+    write_bundle(path, network_file.read_bytes(), Plan("small", request))
     made = subprocess.run(
         [sys.executable, str(path)], cwd=tmp_path, env=bare, check=True, capture_output=True, text=True
     )

@@ -2,14 +2,16 @@
 
 import os
 import signal
+import threading
 
 import pytest
 
 from keras_actnas.core import Assignment, InputError
 from keras_actnas.devices import HostDevice, Request, record
 from keras_actnas.devices.host import ProcessDevice
+from keras_actnas.devices.recording import recorded
 from keras_actnas.search import mixtures
-from keras_actnas.tflite_bench.process import WorkerProcess
+from keras_actnas.tflite_bench.process import LineProcess, WorkerProcess
 
 # Opens networks for the tests; it stands in a file, for the process that runs networks to import.
 RUNNERS = """
@@ -100,6 +102,8 @@ def test_a_candidate_that_crashes_the_runtime_takes_nothing_with_it(runners, net
     reasons = {row: made[row][0].failure for row in rows}
     assert reasons.pop(crashing) == "the process that ran it ended with signal SIGSEGV (a kernel said something)"
     assert not any(reasons.values())
+    assert made[crashing][0].conditions["crashed"]
+    assert crashing not in recorded(device, journal)  # Tried again when the run continues.
     opened = [line.split() for line in runners.read_text().splitlines()]
     assert len({process for process, _ in opened}) == 3  # It was tried twice.
 
@@ -111,6 +115,19 @@ def test_a_process_that_is_killed_is_started_again(host, network):
     reading = host.measure(own, own, 2)
     assert not reading.failure
     assert len(reading.samples["latency"]) == 2
+
+
+def test_an_interrupted_question_is_not_answered_to_the_next(network_file):
+    process = LineProcess("keras_actnas.tflite_bench.worker", "keras_actnas.tflite_bench.worker:open_tflite", "{}")
+    process.ask({"reference": str(network_file), "warmup": 1})
+    request = {"candidate": str(network_file), "warmup": 1, "reopen": False}
+    interrupt = threading.Timer(0.5, signal.raise_signal, [signal.SIGINT])
+    interrupt.start()
+    with pytest.raises(KeyboardInterrupt):
+        process.ask({**request, "runs": 10**7})
+    process.ask({"reference": str(network_file), "warmup": 1})
+    assert len(process.ask({**request, "runs": 3})["samples"]) == 3
+    process.close()
 
 
 def test_a_reference_that_crashes_is_an_error_of_the_input(runners, tmp_path, network):

@@ -150,6 +150,19 @@ def test_disturbed_at_every_try_is_better_than_nothing(network, journal):
     assert len(board.measured) == 3
 
 
+def test_what_disturbs_every_candidate_is_not_waited_out(network, journal):
+    rows, board = rows_of(network), Board(disturbed=range(1, 100))
+    made = record(board, network, ask(network, rows), journal)
+    assert len(board.measured) == 3
+    assert all(lines[0].conditions["disturbed"] for lines in made.values())
+
+
+def test_a_journal_of_another_model_is_refused(network, journal):
+    record(Board(), network, ask(network, rows_of(network, 1)), journal)
+    with pytest.raises(InputError, match="Expected a journal of this model, 'n'.*with measurements of 'm'"):
+        record(Board(), network, ask(network, rows_of(network, 1), model="n"), journal)
+
+
 def test_a_run_killed_after_a_disturbed_measurement_makes_it_again(network, journal):
     def killed(items, label):
         yield items[0]

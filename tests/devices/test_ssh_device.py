@@ -8,9 +8,8 @@ import time
 import pytest
 
 from keras_actnas.core import InputError, Journal
-from keras_actnas.devices import Request, record
+from keras_actnas.devices import Request, following, record
 from keras_actnas.devices import ssh as ssh_module
-from keras_actnas.devices.following import stop
 from keras_actnas.devices.ssh import SSHDevice
 from keras_actnas.devices.ssh_client import SSHTarget
 from keras_actnas.search import mixtures
@@ -63,7 +62,7 @@ def test_measurements_come_back_as_those_of_a_device(device, network, journal, f
         assert lines[0].model == "m"
     # What is here now is not kept there.
     assert not list(folder.glob("journal-*.jsonl"))
-    assert {path.suffix for path in folder.iterdir()} <= {".pyz", ".tflite", ".json", ".lock", ".log"}
+    assert {path.suffix for path in folder.iterdir()} <= {".pyz", ".tflite", ".json", ".log"}
 
 
 def test_threads_and_delegate_reach_the_board(spec, network, journal):
@@ -144,8 +143,69 @@ def test_what_is_interrupted_here_stops_there(spec, network, journal, folder):
     assert len(there.read_bytes().splitlines()) == count < 50
 
 
-def test_stopping_what_does_not_run(tmp_path):
-    stop(tmp_path / "journal.jsonl")
+@pytest.fixture
+def own_lock(tmp_path, monkeypatch):
+    monkeypatch.setattr(following, "_LOCK", tmp_path / "lock")
+
+
+def test_stopping_what_does_not_run(tmp_path, own_lock):
+    following.stop(tmp_path / "journal.jsonl")
+
+
+def test_who_follows_over_a_dead_connection_starts_nothing_after_a_stop(tmp_path, own_lock, capsys):
+    journal = tmp_path / "journal.jsonl"
+    code = "import os, sys, time; open(sys.argv[1], 'ab').write(b'{}\\n'); time.sleep(30)"
+    following.stop(journal)  # Of an earlier run: that one counts no more.
+    time.sleep(0.1)
+    threads = [threading.Thread(target=following.follow, args=([sys.executable, "-c", code, str(journal)], journal))]
+    threads += [threading.Thread(target=following.follow, args=([sys.executable, "-c", code, str(journal)], journal))]
+    for thread in threads:
+        thread.start()
+    while not journal.exists():
+        time.sleep(0.05)
+    following.stop(journal)
+    for thread in threads:
+        thread.join(timeout=20)
+        assert not thread.is_alive()
+    assert journal.read_bytes() == b"{}\n"  # One process, started once.
+
+
+def test_a_torn_line_that_is_cut_off_is_not_spliced(tmp_path, capsys):
+    path = tmp_path / "journal.jsonl"
+    tail = following._Tail(path)
+    tail.print_new()
+    path.write_bytes(b'{"a": 1}\n{"samples":[12.345,12.5')
+    tail.print_new()
+    path.write_bytes(b'{"a": 1}\n{"samples":[99.9,88.8,77.7]}\n')
+    tail.print_new()
+    path.write_bytes(b'{"b": 1}\n')  # Removed, and begun again.
+    tail.print_new()
+    assert capsys.readouterr().out.split() == [
+        '{"a":', "1}", '{"samples":[99.9,88.8,77.7]}', '{"b":', "1}",
+    ]  # fmt: skip
+
+
+def test_an_upload_that_is_cut_leaves_nothing(ssh_server, folder, device):
+    target = SSHTarget("board", config=str(ssh_server.config))
+    with pytest.raises(InputError):
+        target.run(["sh", "-c", ssh_module._RECEIVE, "file", "10"], b"123")
+    assert not (folder / "file").exists()
+    target.run(["sh", "-c", ssh_module._RECEIVE, "file", "3"], b"123")
+    assert (folder / "file").read_bytes() == b"123"
+    assert [target.run(["sh", "-c", ssh_module._HAS, "file", size]).strip() for size in ("3", "4")] == ["yes", ""]
+    assert target.run(["sh", "-c", ssh_module._HAS, "missing", "4"]).strip() == ""
+
+
+def test_a_python_below_the_home(ssh_server):
+    (ssh_server.home / "my python").symlink_to(sys.executable)
+    target = SSHTarget("board", python="~/my python", config=str(ssh_server.config))
+    assert target.run([target.python, "-c", "print('a b')"]) == "a b\n"
+
+
+@pytest.mark.parametrize("line", ["no JSON", "[]", '{"assignment": {}}', '{"assignment": {"a": "relu"}, "x": 1}'])
+def test_lines_that_no_board_should_send(line):
+    with pytest.raises(InputError, match="from the board"):
+        ssh_module._measurement(ssh_module._content(line))
 
 
 def test_a_board_that_comes_back(device, network, journal, ssh_server, monkeypatch):

@@ -37,6 +37,8 @@ def test_a_raspberry_pi(tree):
     assert state == BoardState("ondemand, performance", 1800.0, 1800.0, pytest.approx(61.345), 0x50005, None)
     assert state.slowed == "under-voltage, throttled"
     assert state.to_json()["firmware_bits"] == 0x50005
+    assert state.hot
+    assert not BoardState(firmware_bits=0x50001).hot  # A weak power supply does not cool off.
 
 
 def test_a_pc_counts_its_throttling(tree):
