@@ -9,7 +9,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from keras_actnas.core.assignment import Assignment
 from keras_actnas.core.constraints import Constraint
 from keras_actnas.core.errors import InputError
 from keras_actnas.core.journal import Journal, Measurement
@@ -160,13 +159,8 @@ def _check(folder: Path, reference: Proposal, proposals: list[Proposal], tables:
     if not tables:
         raise InputError(f"Expected metric tables in {folder / 'tables'}. Received: none.")
     for table in tables.values():
-        if not same_networks(table.reference, reference.assignment):
+        if reference.assignment.swaps(table.reference):
             raise InputError(
                 f"Expected tables of the run's own network. Received: {folder}, whose {table.metric} table is of "
                 "another."
             )
-
-
-def same_networks(one: Assignment, other: Assignment) -> bool:
-    """Whether two references have the same sites with the same activations, whatever their order."""
-    return dict(one) == dict(other)
