@@ -118,11 +118,12 @@ def _from_file(keras: Any, path: Path) -> Any:
     try:
         return keras.models.load_model(path, compile=False)
     except Exception as error:  # Keras raises many types, depending on what is missing or damaged.
-        # The cause comes last, behind what the layers around it have to say.
-        reason = (str(error).split("Exception encountered: ")[-1].strip().splitlines() or [type(error).__name__])[0]
+        from keras_actnas.export.keras_files import loading_problem
+
         raise InputError(
-            f"Expected a .keras file that Keras can load. Received: {path} ({reason[:200]}). If it has layers of your "
-            "own, write a function that imports them and loads the file, and give --model=module:function."
+            f"Expected a .keras file that Keras can load. Received: {path} ({loading_problem(error)}). "
+            "If it has layers of your own, write a function that imports them and loads the file, and give "
+            "--model=module:function."
         ) from error
 
 

@@ -15,8 +15,9 @@ from keras_actnas.core.errors import InputError
 from keras_actnas.devices.specs import FORMS, open_device
 from keras_actnas.search.choice_program import SOLVERS
 from keras_actnas.search.designs import DESIGNS
-from keras_actnas.search.metrics import NWOT
-from keras_actnas.search.settings import BATCH_NORM_MODES, SearchSettings
+from keras_actnas.search.proxies.registry import PROXIES
+from keras_actnas.search.rules import Rules
+from keras_actnas.search.settings import BATCH_NORM_MODES, DEFAULT_CONSTRAINTS, SearchSettings
 from keras_actnas.tflite_bench import DELEGATES
 
 DEFAULT_SCORE_SIZE = "224"
@@ -88,7 +89,7 @@ def define_design_flags(values: flags.FlagValues, minutes: float | None = None) 
         "Precision of the networks that are measured; by default float32, and int8 on an NPU.", flag_values=values,
     )  # fmt: skip
     flags.DEFINE_string(
-        "images", None, "Folder of photographs, for NWOT and for the ranges of int8; by default scikit-image's.",
+        "images", None, "Folder of photographs, for scores and for the ranges of int8; by default scikit-image's.",
         flag_values=values,
     )  # fmt: skip
     flags.DEFINE_float(
@@ -100,31 +101,72 @@ def define_design_flags(values: flags.FlagValues, minutes: float | None = None) 
 
 
 def _define_score_flags(values: flags.FlagValues) -> None:
+    flags.DEFINE_string(
+        "proxy", _DEFAULTS.proxy,
+        f"What networks are scored by: {'; '.join(f'{kind.name}: {kind.says}' for kind in PROXIES.values())}; or "
+        "module:function.", flag_values=values,
+    )  # fmt: skip
     flags.DEFINE_integer(
-        "batch_size", _DEFAULTS.batch_size, "Images in the NWOT batch.", lower_bound=2, flag_values=values
+        "batches", _DEFAULTS.batches,
+        "Batches of images that scores are averaged over: initializations take them in turns.",
+        lower_bound=1, flag_values=values,
+    )  # fmt: skip
+    flags.DEFINE_integer(
+        "score_processes", _DEFAULTS.score_processes,
+        "Processes that compute scores; 0 for this one, which uses all cores by itself.",
+        lower_bound=0, flag_values=values,
+    )  # fmt: skip
+    flags.DEFINE_integer(
+        "batch_size", _DEFAULTS.batch_size, "Images in a batch that is scored on.", lower_bound=2, flag_values=values
     )
     flags.DEFINE_string(
-        "score_image_size", DEFAULT_SCORE_SIZE, "Image size for NWOT of a YOLO by name.", flag_values=values
+        "score_image_size", DEFAULT_SCORE_SIZE, "Image size for scores of a YOLO by name.", flag_values=values
     )
     flags.DEFINE_integer(
-        "seeds", _DEFAULTS.seeds, "Initializations that NWOT is averaged over; 0 scores the model's own weights.",
+        "seeds", _DEFAULTS.seeds, "Initializations that scores are averaged over; 0 scores the model's own weights.",
         lower_bound=0, flag_values=values,
     )  # fmt: skip
     flags.DEFINE_enum(
         "batch_norm", _DEFAULTS.batch_norm, BATCH_NORM_MODES,
-        "BatchNorm in NWOT: moving statistics, as the paper's authors do, or the batch's.", flag_values=values,
+        "BatchNorm in scores: moving statistics, as the paper's authors do, or the batch's.", flag_values=values,
     )  # fmt: skip
 
 
 def define_solve_flags(values: flags.FlagValues) -> None:
     """Defines the flags of the solver."""
-    flags.DEFINE_string("minimize", None, "Metric to minimize: latency (the default).", flag_values=values)
-    flags.DEFINE_string("maximize", None, "Metric to maximize instead, such as nwot.", flag_values=values)
+    flags.DEFINE_string(
+        "minimize", None,
+        "Metric to minimize: latency (the default), or a weighted sum, each metric in its own unit: "
+        "'latency+0.5*memory'.",
+        flag_values=values,
+    )  # fmt: skip
+    flags.DEFINE_string("maximize", None, "Metric, or sum, to maximize instead, such as nwot.", flag_values=values)
     flags.DEFINE_multi_string(
         "constraint", None,
         "Bound on a metric: 'latency<=90%', 'latency<=24.5', 'nwot>=reference-0.5'; may be repeated, empty for none. "
-        "By default nwot>=reference.",
+        "By default that the proxy's score is no worse: nwot>=reference, sensitivity<=0.05.",
         flag_values=values,
+    )  # fmt: skip
+    flags.DEFINE_float(
+        "confidence", None,
+        "Probability with which every bound must hold under the tables' errors, such as 0.95; by default the predicted "
+        "values alone count.",
+        lower_bound=0.5, upper_bound=1.0, flag_values=values,
+    )  # fmt: skip
+    flags.DEFINE_multi_string(
+        "pin", [], "SITE=ACTIVATION that the site must have; may be repeated.", flag_values=values
+    )
+    flags.DEFINE_multi_string(
+        "group", [], "SITE,SITE,... that must have the same activation; may be repeated.", flag_values=values
+    )
+    flags.DEFINE_multi_string(
+        "forbid", [],
+        "ACTIVATION that no site may have, or SITE=ACTIVATION that this one may not; may be repeated.",
+        flag_values=values,
+    )  # fmt: skip
+    flags.DEFINE_integer(
+        "max_activations", None, "How many different activations there may be, at most.",
+        lower_bound=1, flag_values=values,
     )  # fmt: skip
     flags.DEFINE_integer("top_k", _DEFAULTS.top_k, "How many proposals.", lower_bound=1, flag_values=values)
     flags.DEFINE_integer(
@@ -138,25 +180,37 @@ def define_solve_flags(values: flags.FlagValues) -> None:
 
 
 def objective(values: Any, metrics: Container[str] | None = None) -> dict[str, Any]:
-    """Returns the keyword arguments of the solver that the flags describe.
+    """Returns the keyword arguments of the ILP search that the flags describe.
 
     Args:
       values: Parsed flags.
-      metrics: Metrics that there are tables of; default constraints on others do not apply. None for no limit.
+      metrics: Metrics that there are tables of; default constraints are on the proxies among
+        them. None for those of the settings' proxy.
     """
     if values.minimize and values.maximize:
         raise InputError("Expected --minimize or --maximize. Received: both.")
-    if values.constraint is None:
-        constraints = tuple(one for one in _DEFAULTS.constraints if metrics is None or one.metric in metrics)
-    else:
-        constraints = tuple(Constraint.parse(text) for text in values.constraint if text.strip())
     return {
         "minimize": None if values.maximize else values.minimize or "latency",
         "maximize": values.maximize,
-        "constraints": constraints,
+        **limits(values, metrics),
         "top_k": values.top_k,
         "min_distance": values.min_distance,
         "solver": values.solver,
+    }
+
+
+def limits(values: Any, metrics: Container[str] | None = None) -> dict[str, Any]:
+    """Returns what the flags ask every solver to keep to; `metrics` as in `objective`."""
+    if values.constraint is None:
+        constraints = DEFAULT_CONSTRAINTS
+        if metrics is not None:
+            constraints = tuple(kind.constraint for kind in PROXIES.values() if kind.name in metrics)
+    else:
+        constraints = tuple(Constraint.parse(text) for text in values.constraint if text.strip())
+    return {
+        "constraints": constraints,
+        "rules": Rules.parse(values.pin, values.group, values.max_activations, values.forbid),
+        "confidence": values.confidence,
     }
 
 
@@ -179,7 +233,7 @@ def make_search(values: Any) -> Any:
     """Returns the `Search` that the flags describe; raises `InputError` for a flag whose value cannot be used."""
     settings = make_settings(values)
     device = open_device(values.device, values.num_threads, values.delegate, values.precision)
-    settings.check_metrics([*device.metrics, NWOT])
+    settings.check_metrics([*device.metrics, settings.kind.name])
     model = load_model(values)
     from keras_actnas.search import Search
 
@@ -209,10 +263,13 @@ _SETTINGS = (
     "rounds",
     "runs",
     "minutes",
+    "proxy",
     "images",
     "batch_size",
     "pixel_max",
     "seeds",
+    "batches",
+    "score_processes",
     "batch_norm",
     "seed",
 )

@@ -34,15 +34,17 @@ def run(values: Any, positional: list[str]) -> None:
         search = make_search(values)
         with search.device:
             table = search.score()
-        print(f"NWOT of the reference: {table.reference_value.value:.3f}; table in {search.folder.path / 'tables'}")
+        own = f"{table.metric} of the reference: {table.reference_value.value:.5g}"
+        print(f"{own}; table in {search.folder.path / 'tables'}")
         return
     settings = make_settings(values)
     model = load_score_model(values)
-    from keras_actnas.search import make_scorer
+    from keras_actnas.search import make_proxies
 
-    scorer = make_scorer(model, settings)
-    assignment = read_assignment(values.assignment, scorer.reference)
-    for seed in settings.score_seeds():
-        own, other = scorer.score({}, seed), scorer.score(assignment, seed)
-        label = "own weights" if seed is None else f"seed {seed}"
-        print(f"{label}: NWOT {other:.3f}, reference {own:.3f}, difference {other - own:+.3f}")
+    proxies = make_proxies(model, settings)
+    metric, reference = proxies[0].metric, proxies[0].reference
+    assignment = read_assignment(values.assignment, reference)
+    for seed, batch in settings.score_starts():
+        own, other = proxies[batch].score({}, seed), proxies[batch].score(assignment, seed)
+        label = ("own weights" if seed is None else f"seed {seed}") + (f", batch {batch}" if batch else "")
+        print(f"{label}: {metric} {other:.5g}, reference {own:.5g}, difference {other - own:+.5g}")

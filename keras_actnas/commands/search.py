@@ -21,7 +21,6 @@ from keras_actnas.commands.runs import define_run_flags, make_search
 from keras_actnas.core.errors import InputError, MissingDependencyError
 from keras_actnas.core.files import write_atomically
 from keras_actnas.report import proposals_table, save_heatmap, save_report, verdict
-from keras_actnas.search.metrics import NWOT
 
 
 def define_flags(values: flags.FlagValues) -> None:
@@ -58,7 +57,8 @@ def run(values: Any, positional: list[str]) -> None:
 def summarize(result: Any) -> str:
     """Returns the result of a search as text."""
     settings = result.settings
-    asked = (settings.objective, *(constraint.metric for constraint in settings.constraints), NWOT)
+    proxy = settings.kind.name
+    asked = (*settings.goal.metrics, *(constraint.metric for constraint in settings.constraints), proxy)
     units = {metric: unit for metric, unit in result.units.items() if metric in asked}
     others = {metric: unit for metric, unit in result.units.items() if metric not in asked}
     lines = [
@@ -73,12 +73,14 @@ def summarize(result: Any) -> str:
             f"No proposal keeps {'; '.join(map(str, broken))} as measured; {result.best.name} comes closest. "
             "Measure more networks (--networks), or relax the constraint."
         )
-    device_metrics = [metric for metric in result.units if metric in result.tables and metric != NWOT]
+    device_metrics = [metric for metric in result.units if metric in result.tables and metric != proxy]
     estimated = any(result.tables[metric].context.get("estimated") for metric in device_metrics)
     measured = all(metric in result.best.measured for metric in device_metrics)
-    state = f"of untrained networks, the mean over {settings.seeds} initializations" if settings.seeds else "as it is"
+    state = "with the weights as they are"
+    if settings.score_starts()[0][0] is not None:
+        state = f"of untrained networks, the mean over {settings.seeds} initializations"
     twice = "" if estimated or not measured else f"; {result.best.name} was measured twice"
-    lines.append(f"nwot is the score {state}; +- is one standard error{twice}.")
+    lines.append(f"{proxy} is the score {state}; +- is one standard error{twice}.")
     if estimated:
         lines.append(f"{', '.join(device_metrics)}: estimates of {result.device}, not measured.")
     if not measured:

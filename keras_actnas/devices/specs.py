@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import importlib.util
 import os
@@ -134,12 +133,10 @@ def list_devices() -> list[tuple[str, str]]:
 
 
 def _host_state() -> str:
-    from keras_actnas.tflite_bench import RUNTIMES, describe_device, load_runtime
+    from keras_actnas.tflite_bench import describe_device
+    from keras_actnas.tflite_bench.runtime import installed_runtimes
 
-    found = []
-    for name in RUNTIMES:
-        with contextlib.suppress(InputError):
-            found.append(f"{name} {load_runtime(name).version}")
+    found = [f"{name} {version}" for name, version in installed_runtimes()]
     if not found:
         return 'needs a TFLite runtime: pip install "keras-actnas[bench]"'
     board: dict[str, Any] = dict(describe_device())

@@ -7,7 +7,7 @@ import functools
 import math
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -40,11 +40,15 @@ class Answer:
 
 @dataclasses.dataclass(frozen=True)
 class _Bound:
-    """Sum of the chosen cells of `weights` <= `limit`, scaled; an elastic one may be broken at a price."""
+    """Sum of the chosen cells of `weights`, and of the set marks' weights, <= `limit`, scaled.
+
+    An elastic one may be broken at a price.
+    """
 
     weights: np.ndarray
     limit: float
     elastic: bool
+    marks: Mapping[int, float]
 
 
 class ChoiceProgram:
@@ -59,32 +63,50 @@ class ChoiceProgram:
       usable: Which cells can be chosen, shape (sites, activations).
       weights: The objective, same shape, in any unit. None: the sum of the violations of all elastic bounds.
       solver: "highs" (in this process) or "cbc" (a program that PuLP brings along).
+      sizes: How many sites each row is, shape (rows,); one each when None. Distances count sites.
 
     Raises:
       InputError: The solver is unknown or not available on this machine.
     """
 
-    def __init__(self, usable: np.ndarray, weights: np.ndarray | None, solver: str) -> None:
+    def __init__(
+        self, usable: np.ndarray, weights: np.ndarray | None, solver: str, sizes: np.ndarray | None = None
+    ) -> None:
         self._pulp = _import_pulp()
         _check_solver(solver, self._pulp)
         self._solver = solver
         self._usable = usable
+        self._sizes = np.ones(len(usable), int) if sizes is None else sizes
         self._weights = None if weights is None else weights / _scale(weights)
         self._bounds: list[_Bound] = []
+        self._marks: list[np.ndarray] = []
         self._excluded: list[tuple[Sequence[int], int]] = []
         self._relaxation: tuple[float, np.ndarray] | None = None
         self._reach = 0.0
 
-    def bound(self, weights: np.ndarray, limit: float, elastic: float | None = None) -> None:
+    def mark(self, cells: np.ndarray) -> int:
+        """Returns the number of a new mark, which is 1 when any of the `cells` is chosen, and may be 0 otherwise."""
+        self._marks.append(cells)
+        return len(self._marks) - 1
+
+    def bound(
+        self,
+        weights: np.ndarray,
+        limit: float,
+        elastic: float | None = None,
+        marks: Mapping[int, float] | None = None,
+    ) -> None:
         """Keeps the sum of the chosen cells of `weights` at or below `limit`.
 
         Args:
           weights: Shape (sites, activations), in any unit.
           limit: In the same unit.
           elastic: When given, the bound may be broken, and breaking it by this much counts as a violation of 1.
+          marks: Mark -> what it adds to the sum when it is 1, in the same unit; not negative.
         """
         scale = elastic or _scale(weights)
-        self._bounds.append(_Bound(weights / scale, limit / scale, elastic is not None))
+        scaled = {mark: weight / scale for mark, weight in (marks or {}).items()}
+        self._bounds.append(_Bound(weights / scale, limit / scale, elastic is not None, scaled))
 
     def exclude(self, columns: Sequence[int], distance: int) -> None:
         """Excludes every choice that differs from `columns` in fewer than `distance` sites (a no-good cut)."""
@@ -105,23 +127,35 @@ class ChoiceProgram:
         if first.outcome in ("feasible", "unknown"):
             return first
         # Whatever holds a cell that was left out costs more than lower + reach.
-        needed = self._cost(first) - lower
+        needed = self.cost(first) - lower
         if needed <= reach or reach >= costs[-1]:
             self._reach = _CORE_GROWTH * needed
             return first
         second = self._solve(self._usable & (reduced <= needed + _TOLERANCE), deadline)
         if second.outcome == "optimal" or not first.columns:
-            self._reach = _CORE_GROWTH * (self._cost(second) - lower)
+            self._reach = _CORE_GROWTH * (self.cost(second) - lower)
             return second
-        return Answer("feasible", min(first, second, key=self._cost).columns)
+        return Answer("feasible", min(first, second, key=self.cost).columns)
+
+    def cost(self, answer: Answer) -> float:
+        """Returns the scaled objective of an answer; infinity for one without columns."""
+        if not answer.columns:
+            return math.inf
+        if self._weights is None:
+            return sum(max(0.0, self._excess(bound, answer.columns)) for bound in self._bounds if bound.elastic)
+        return _chosen_sum(self._weights, answer.columns)
+
+    def _excess(self, bound: _Bound, columns: Sequence[int]) -> float:
+        marked = sum(weight for mark, weight in bound.marks.items() if _chosen_sum(self._marks[mark], columns))
+        return _chosen_sum(bound.weights, columns) + marked - bound.limit
 
     def _relax(self, weights: np.ndarray, deadline: float) -> tuple[float, np.ndarray] | None:
         """Returns a lower bound of the cost and every cell's reduced cost; None when even fractions keep no bounds.
 
         They follow from the linear relaxation's prices. Both hold for any prices, as Lagrangian bounds, so how exactly
-        the relaxation was solved does not matter.
+        the relaxation was solved does not matter; nor does it that they leave out the marks, which only add to sums.
         """
-        problem = _Problem(self._pulp, self._usable, weights, self._bounds, [])
+        problem = _Problem(self._pulp, self._usable, weights, self._bounds, self._marks)
         if problem.solve(_make_solver(self._solver, self._pulp, _left(deadline), mip=False)).outcome == "infeasible":
             return None
         priced, lower = weights, 0.0
@@ -134,13 +168,10 @@ class ChoiceProgram:
     def _solve(self, cells: np.ndarray, deadline: float) -> Answer:
         if time.monotonic() >= deadline:
             return Answer("unknown")
-        problem = _Problem(self._pulp, cells, self._weights, self._bounds, self._excluded)
+        problem = _Problem(self._pulp, cells, self._weights, self._bounds, self._marks)
+        for known, distance in self._excluded:
+            problem.exclude(known, distance, self._sizes)
         return problem.solve(_make_solver(self._solver, self._pulp, _left(deadline)))
-
-    def _cost(self, answer: Answer) -> float:
-        if self._weights is None or not answer.columns:
-            return math.inf
-        return float(self._weights[np.arange(len(answer.columns)), answer.columns].sum())
 
 
 class _Problem:
@@ -152,7 +183,7 @@ class _Problem:
         cells: np.ndarray,
         weights: np.ndarray | None,
         bounds: Sequence[_Bound],
-        excluded: Sequence[tuple[Sequence[int], int]],
+        marks: Sequence[np.ndarray],
     ) -> None:
         self._pulp = pulp
         self._problem = problem = pulp.LpProblem("activations", pulp.LpMinimize)
@@ -165,18 +196,27 @@ class _Problem:
             self._rows[row].append(column)
         for row, columns in enumerate(self._rows):
             problem += self._count((row, column) for column in columns) == 1
+        flags = [self._flag(f"mark_{number}", cells) for number, cells in enumerate(marks)]
         violations = []
         self._bounds = []
         for number, bound in enumerate(bounds):
             total = self._weighted(bound.weights)
+            total += pulp.LpAffineExpression([(flags[mark], weight) for mark, weight in bound.marks.items()])
             if bound.elastic:
                 violations.append((problem.add_variable(f"violation_{number}", 0), 1.0))
                 total -= violations[-1][0]
             self._bounds.append(total <= bound.limit)
             problem += self._bounds[-1]
-        for known, distance in excluded:
-            problem += self._count(enumerate(known)) <= len(known) - distance
         problem.setObjective(pulp.LpAffineExpression(violations) if weights is None else self._weighted(weights))
+
+    def exclude(self, known: Sequence[int], distance: int, sizes: np.ndarray) -> None:
+        """Excludes what differs from `known` in fewer than `distance` sites, of which each row is `sizes`."""
+        same = [
+            (self._variables[cell], float(size))
+            for cell, size in zip(enumerate(known), sizes.tolist(), strict=True)
+            if cell in self._variables
+        ]
+        self._problem += self._pulp.LpAffineExpression(same) <= int(sizes.sum()) - distance
 
     def solve(self, solver: Any) -> Answer:
         """Returns what the solver finds."""
@@ -193,6 +233,13 @@ class _Problem:
     def prices(self) -> list[float]:
         """Returns the price of every bound after a solution without integrality; 0 where there is none."""
         return [abs(bound.pi) if bound.pi and math.isfinite(bound.pi) else 0.0 for bound in self._bounds]
+
+    def _flag(self, name: str, cells: np.ndarray) -> Any:
+        flag = self._problem.add_variable(name, 0, 1, "Integer")
+        for cell in self._cells:
+            if cells[cell]:
+                self._problem += self._variables[cell] <= flag
+        return flag
 
     def _chosen(self) -> tuple[int, ...]:
         """Returns the chosen column of every row, or nothing when the solver left no whole choice behind."""
@@ -214,6 +261,10 @@ class _Problem:
         return self._pulp.LpAffineExpression(
             [(variable, values[row][column]) for (row, column), variable in self._variables.items()]
         )
+
+
+def _chosen_sum(values: np.ndarray, columns: Sequence[int]) -> float:
+    return float(values[np.arange(len(columns)), columns].sum())
 
 
 def _left(deadline: float) -> float | None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
 from keras_actnas.core import Assignment, Estimate, InputError, MetricTable, closest
+from keras_actnas.search.grid import Grid
+from keras_actnas.search.rules import Rules
 
 
 class Choices:
@@ -16,6 +18,7 @@ class Choices:
       tables: Metric -> table. All must be of the same network: the same sites with the same reference activations.
         Their rows and columns may come in any order.
       used: The metrics that a search looks at. A cell can be chosen when each of their tables has a value for it.
+      rules: What the choice must keep to besides.
 
     Attributes:
       tables: As given.
@@ -23,14 +26,15 @@ class Choices:
       activations: Names of the activations that any used table has: the columns.
       delta: Used metric -> change against the reference, shape (sites, activations), in the metric's unit; zero where
         nothing can be chosen.
-      usable: Which cells can be chosen, shape (sites, activations).
+      usable: Which cells have a value in every used table, shape (sites, activations).
+      grid: What can be chosen under the rules.
 
     Raises:
-      InputError: A used metric has no table or no reference value, the tables are of different models, or nothing can
-        be chosen at a site.
+      InputError: A used metric has no table or no reference value, the tables are of different models, nothing can
+        be chosen at a site, or the rules cannot be kept.
     """
 
-    def __init__(self, tables: Mapping[str, MetricTable], used: Iterable[str]) -> None:
+    def __init__(self, tables: Mapping[str, MetricTable], used: Iterable[str], rules: Rules | None = None) -> None:
         used = tuple(dict.fromkeys(used))
         for metric in used:
             if metric not in tables:
@@ -50,6 +54,7 @@ class Choices:
                     "Expected at least one activation at every site that each used table has a value for "
                     f"({', '.join(used)}). Received: none at {site!r}."
                 )
+        self.grid = Grid(self.sites, self.activations, self.usable, rules)
 
     def _aligned(self, table: MetricTable) -> np.ndarray:
         """Returns the table's deltas on this grid, NaN where the table lacks a row or a column."""
@@ -59,18 +64,18 @@ class Choices:
         delta[np.ix_(rows, columns)] = table.delta
         return delta
 
-    def assignment(self, columns: Sequence[int]) -> Assignment:
-        """Returns the assignment that takes column `columns[i]` at site `i`."""
-        return Assignment((site, self.activations[column]) for site, column in zip(self.sites, columns, strict=True))
-
     def predict(self, assignment: Assignment) -> dict[str, Estimate]:
         """Returns what every table predicts of an assignment; a table that lacks a value for it is left out."""
         predictions = {metric: _predict(table, assignment) for metric, table in self.tables.items()}
         return {metric: value for metric, value in predictions.items() if value is not None}
 
+    def costs(self, metric: str) -> np.ndarray:
+        """Returns what each choice of the grid changes in a used metric, shape (rows, activations), in its unit."""
+        return self.grid.fold(self.delta[metric])
+
     def span(self, metric: str) -> float:
         """Returns how far apart the metric's smallest and largest predictions are, in its unit."""
-        delta, usable = self.delta[metric], self.usable
+        delta, usable = self.costs(metric), self.grid.usable
         highest = np.where(usable, delta, -np.inf).max(axis=1)
         lowest = np.where(usable, delta, np.inf).min(axis=1)
         return float((highest - lowest).sum())

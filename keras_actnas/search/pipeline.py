@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import os
 import time
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 
 import keras
@@ -25,17 +26,20 @@ from keras_actnas.export.keras_files import save_keras
 from keras_actnas.search import readings, scores
 from keras_actnas.search.designs import is_exhaustive, make_design
 from keras_actnas.search.fingerprint import model_fingerprint
+from keras_actnas.search.grid import check_rules
 from keras_actnas.search.ilp import InfeasibleError, solve_ilp
-from keras_actnas.search.nwot import NWOTScorer
 from keras_actnas.search.preparation import (
     CALIBRATION_IMAGES,
     check_finite,
     check_same_sites,
     images_for,
-    make_scorer,
+    make_processes,
+    make_proxies,
 )
 from keras_actnas.search.priors import CostPrior, CurvePrior, Prior
 from keras_actnas.search.progress import Progress
+from keras_actnas.search.proxies.registry import Proxy
+from keras_actnas.search.proxies.tasks import Compute
 from keras_actnas.search.run_folder import RunFolder
 from keras_actnas.search.settings import SearchResult, SearchSettings
 from keras_actnas.search.tables import average_tables, fit_table
@@ -90,12 +94,14 @@ class Search:
         self.seconds: dict[str, float] = {}
         self._progress = progress
         self._say = say
-        self._scorer: NWOTScorer | None = None
+        self._proxies: list[Proxy] = []
+        self._compute: Compute | None = None
         self._network: Network | None = None
         self._activations: tuple[str, ...] = ()
-        self.settings.check_metrics([*self.device.metrics, scores.METRIC])
+        self.settings.check_metrics([*self.device.metrics, self.settings.kind.name])
         check_same_sites(self.model, self.score_model)
         check_editable(self.settings.activations)
+        check_rules(self.settings.rules, current_assignment(model), self.settings.activations)
         self._fingerprint = model_fingerprint(model)
         if self.device.model not in (None, self._fingerprint):
             raise InputError(
@@ -122,14 +128,14 @@ class Search:
         with self.folder.journal:  # No other process may measure into it meanwhile.
             self.check()
             self.convert()
-            tables = {**self.bench(), scores.METRIC: self.score()}
+            tables = {**self.bench(), self.settings.kind.name: self.score()}
             return self.verify(*self.refine(tables))
 
     def check(self) -> None:
         """Scores the reference once, so that what is wrong with model or images comes up before minutes of work."""
         check_finite(self.model)
         with self._timed("score"):
-            self._scores([], "design", current_assignment(self.model), self.settings.score_seeds()[:1])
+            self._scores([], "design", current_assignment(self.model), self.settings.score_starts()[:1])
 
     def convert(self) -> Network:
         """Returns the converted network; converts only where the folder has none yet."""
@@ -222,27 +228,32 @@ class Search:
         )
 
     def score(self, also: Sequence[Assignment] = ()) -> MetricTable:
-        """Computes the NWOT of the design; returns and saves its table: the mean over the initializations.
+        """Scores the design by the proxy; returns and saves its table: the mean over initializations and batches.
 
         Args:
           also: More networks to score and to fit the table to.
         """
-        settings, own, seeds = self.settings, self.reference, self.settings.score_seeds()
+        settings, own, starts = self.settings, self.reference, self.settings.score_starts()
         design = self.design(settings.score_design)
         with self._timed("score"):
-            made = self._scores([*design, *also], "design", own, seeds)
+            made = self._scores([*design, *also], "design", own, starts)
             tables = [
                 fit_table(
                     observations,
                     own,
                     self.activations(),
                     reference,
-                    metric=scores.METRIC,
-                    unit=scores.UNIT,
+                    metric=made[0].metric,
+                    unit=made[0].unit,
                     prior=self._prior(CurvePrior()),
-                    context={"design": settings.score_design, "networks": len(made) // len(seeds), "seeds": seeds},
+                    context={
+                        "design": settings.score_design,
+                        "networks": len({one.assignment for one in made}),
+                        "seeds": [seed for seed, _ in starts],
+                        "batches": settings.batches,
+                    },
                 )
-                for reference, observations in scores.score_observations(made).values()
+                for reference, observations in scores.score_observations(made)
             ]
             table = average_tables(tables)
         self.folder.save_table(table)
@@ -257,6 +268,8 @@ class Search:
                 minimize=settings.minimize,
                 maximize=settings.maximize,
                 constraints=settings.constraints if constraints is None else constraints,
+                rules=settings.rules,
+                confidence=settings.confidence,
                 top_k=settings.top_k,
                 min_distance=settings.min_distance,
                 solver=settings.solver,
@@ -288,7 +301,7 @@ class Search:
                     raise
                 break  # Only the tightened bounds cannot be kept.
             found = {**{proposal.assignment: proposal for proposal in proposals}, **found}
-            tables = {**tables, scores.METRIC: self.score(also=list(found))}
+            tables = {**tables, settings.kind.name: self.score(also=list(found))}
             missed = self._missed([proposal.assignment for proposal in proposals])
             if not any(margins):
                 margins = missed
@@ -316,7 +329,8 @@ class Search:
                 runs = len(times[best.assignment][0].samples)
                 again = readings.of_metric(self._measure([best.assignment], runs, "confirm", runs), main)
                 best = with_measured(best, main, readings.estimate(again[0], baseline.measured[main]))
-        units = {**self.device.metrics, scores.METRIC: scores.UNIT}
+        proxy = self.settings.kind.name
+        units = {**self.device.metrics, proxy: tables[proxy].unit}
         more = {**MORE_UNITS, TENSOR_MEMORY: "KiB"}
         units.update({metric: unit for metric, unit in more.items() if metric in baseline.measured})
         result = SearchResult(
@@ -352,7 +366,7 @@ class Search:
         measurable = [one for one in (reference, *networks) if available is None or one in available]
         times = self._measure(measurable, runs, "verify", runs)
         self._report_failures(times)
-        made = self._scores(networks, "verify", reference, self.settings.score_seeds())
+        made = self._scores(networks, "verify", reference, self.settings.score_starts())
         own, measured = measured_metrics(times, made, reference, exact)
         # Where no proposal can be measured, the reference's values are those that were measured with the design.
         earlier = {metric: tables[metric].reference_value for metric in self.device.metrics}
@@ -363,20 +377,24 @@ class Search:
         ]
         return Proposal("reference", reference, measured=own), found, times
 
-    def scorer(self) -> NWOTScorer:
-        """Returns the scorer, which is made once."""
-        if self._scorer is None:
-            self._scorer = make_scorer(self.score_model, self.settings)
-        return self._scorer
+    def proxies(self) -> list[Proxy]:
+        """Returns the proxy on every batch of images; they are made once."""
+        if not self._proxies:
+            self._proxies = make_proxies(self.score_model, self.settings)
+            if self.settings.score_processes:
+                processes = make_processes(self.score_model, self.settings, self._proxies)
+                weakref.finalize(self, processes.close)
+                self._compute = processes
+        return self._proxies
 
     def _missed(self, assignments: Sequence[Assignment]) -> list[float]:
         """Returns, for every constraint, by how much the computed scores miss it at most; 0 for other metrics."""
         reference = self.reference
-        made = self._scores(assignments, "design", reference, self.settings.score_seeds())
+        made = self._scores(assignments, "design", reference, self.settings.score_starts())
         own, estimates = scores.score_estimates(made, reference)
         return [
             max(bound.shortfall(estimates[assignment].value, own.value) for assignment in assignments)
-            if bound.metric == scores.METRIC
+            if bound.metric == self.settings.kind.name
             else 0.0
             for bound in self.settings.constraints
         ]
@@ -434,18 +452,19 @@ class Search:
             )
 
     def _scores(
-        self, assignments: Sequence[Assignment], purpose: str, reference: Assignment, seeds: Sequence[int | None]
+        self, assignments: Sequence[Assignment], purpose: str, reference: Assignment, starts: Sequence[scores.Start]
     ) -> list[Measurement]:
         with self.folder.journal as journal:
             return scores.score_assignments(
-                self.scorer(),
+                self.proxies(),
                 assignments,
-                seeds,
+                starts,
                 journal,
                 reference=reference,
                 model_hash=self._fingerprint,
                 purpose=purpose,
                 progress=self._progress,
+                compute=self._compute,
             )
 
     def _write(self, result: SearchResult) -> None:
@@ -453,6 +472,8 @@ class Search:
             "minimize": self.settings.minimize,
             "maximize": self.settings.maximize,
             "constraints": [str(constraint) for constraint in self.settings.constraints],
+            "rules": dataclasses.asdict(self.settings.rules),
+            "confidence": self.settings.confidence,
             "reference": result.reference.to_json(),
             "baselines": [row.to_json() for row in result.baselines],
             # What a report says besides.

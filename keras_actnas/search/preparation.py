@@ -1,13 +1,16 @@
-"""What a search needs before it begins: images, a scorer, and a model that is fit for it."""
+"""What a search needs before it begins: images, proxies, and a model that is fit for it."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import keras
 import numpy as np
 
 from keras_actnas.core.errors import InputError
 from keras_actnas.search.images import image_batch
-from keras_actnas.search.nwot import NWOTScorer
+from keras_actnas.search.proxies.processes import ScoringProcesses
+from keras_actnas.search.proxies.registry import Proxy, proxies_on
 from keras_actnas.search.settings import SearchSettings
 from keras_actnas.surgery import activation_sites
 
@@ -15,16 +18,41 @@ CALIBRATION_IMAGES = 32
 """Crops of photographs that calibrate the ranges of an int8 network."""
 
 
-def images_for(model: keras.Model, settings: SearchSettings, count: int) -> np.ndarray:
+def images_for(model: keras.Model, settings: SearchSettings, count: int, batch: int = 0) -> np.ndarray:
     """Returns preprocessed crops of the photographs that the settings name, shape (count, height, width, channels)."""
     shape = tuple(model.inputs[0].shape[1:])
-    return image_batch(settings.images, count, shape, settings.seed, settings.pixel_max)
+    return image_batch(settings.images, count, shape, settings.seed + batch, settings.pixel_max)
 
 
-def make_scorer(model: keras.Model, settings: SearchSettings) -> NWOTScorer:
-    """Returns a scorer of a model on the photographs that the settings name."""
-    images = images_for(model, settings, settings.batch_size)
-    return NWOTScorer(model, images, settings.activations, settings.batch_norm)
+def make_proxies(model: keras.Model, settings: SearchSettings) -> list[Proxy]:
+    """Returns the settings' proxy of a model on each batch of the photographs that the settings name.
+
+    Raises:
+      InputError: The proxy cannot be made of this model and these images.
+    """
+    return proxies_on(settings.proxy, model, _score_images(model, settings), settings.activations, settings.batch_norm)
+
+
+def make_processes(model: keras.Model, settings: SearchSettings, proxies: Sequence[Proxy]) -> ScoringProcesses:
+    """Returns the processes that compute the scores of `make_proxies`."""
+    return ScoringProcesses(
+        settings.proxy,
+        model,
+        _score_images(model, settings),
+        settings.activations,
+        settings.batch_norm,
+        count=settings.score_processes,
+        conditions=[proxy.conditions for proxy in proxies],
+    )
+
+
+def _score_images(model: keras.Model, settings: SearchSettings) -> list[np.ndarray]:
+    if settings.kind.trained and settings.images is None:
+        raise InputError(
+            f"Expected images for {settings.proxy}, which is about what a trained network does with yours. "
+            "Received: none; give --images."
+        )
+    return [images_for(model, settings, settings.batch_size, batch) for batch in range(settings.batches)]
 
 
 def check_finite(model: keras.Model) -> None:

@@ -13,12 +13,17 @@ from keras_actnas.core.errors import InputError, closest
 from keras_actnas.core.proposal import Proposal
 from keras_actnas.core.table import MetricTable
 from keras_actnas.search.choice_program import SOLVERS
+from keras_actnas.search.confidence import Confidence
 from keras_actnas.search.designs import DESIGNS
-from keras_actnas.search.metrics import NWOT
+from keras_actnas.search.objective import Objective
+from keras_actnas.search.proxies.registry import PROXIES, ProxyKind, proxy_kind
 from keras_actnas.search.regression import LEAST_FREEDOM
+from keras_actnas.search.rules import Rules
 
 BatchNormMode = Literal["inference", "batch"]
 BATCH_NORM_MODES = ("inference", "batch")
+DEFAULT_CONSTRAINTS: tuple[Constraint, ...] = (PROXIES["nwot"].constraint,)
+"""Stands for the default of whichever proxy is chosen."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,9 +32,12 @@ class SearchSettings:
 
     Attributes:
       activations: Candidates for every site, besides the activation that the model has there.
-      minimize: Metric to minimize, such as "latency" (ms).
-      maximize: Metric to maximize instead, such as "nwot"; `minimize` is None then.
-      constraints: Bounds on the metrics of the whole network.
+      minimize: Metric to minimize, such as "latency" (ms), or a weighted sum: "latency+0.5*memory".
+      maximize: What to maximize instead, such as "nwot"; `minimize` is None then.
+      constraints: Bounds on the metrics of the whole network; by default that of the proxy, such as nwot >= reference.
+      rules: Pinned and forbidden activations, sites that must agree, and the number of different activations.
+      confidence: Probability with which each constraint must hold under the tables' errors; None for the predicted
+        values alone.
       top_k: How many proposals.
       min_distance: In how many sites each proposal differs from every other, at least.
       solver: "highs" or "cbc".
@@ -39,18 +47,24 @@ class SearchSettings:
       rounds: How often proposals may be scored, the score table fitted again, and solved again.
       runs: Timed runs of each candidate; None for as many as `minutes` allow, at most 50.
       minutes: Time budget for measuring the latency table, and again for verifying.
+      proxy: What networks are scored by without training: one of `PROXIES`, or module:function.
       images: Folder of photographs for the score; None for those that scikit-image ships.
       batch_size: Images in the batch that the score is computed on.
       pixel_max: Value of a white pixel as the model expects it: 1 or 255.
       seeds: How many initializations the score is averaged over; 0 scores the weights that the model has.
-      batch_norm: "inference" or "batch": see `NWOTScorer`.
+      batches: How many batches of images; each initialization is scored on one of them, in turns, and the model's own
+        weights on each.
+      score_processes: Processes that scores are computed in; 0 for this one.
+      batch_norm: "inference" or "batch": see `NetworkProxy`.
       seed: Seed of everything random: first seed of the initializations, crops, design.
     """
 
     activations: tuple[str, ...] = CANDIDATES
     minimize: str | None = "latency"
     maximize: str | None = None
-    constraints: tuple[Constraint, ...] = (Constraint("nwot", ">=", 1.0, 0.0),)
+    constraints: tuple[Constraint, ...] = DEFAULT_CONSTRAINTS
+    rules: Rules = dataclasses.field(default_factory=Rules)
+    confidence: float | None = None
     top_k: int = 5
     min_distance: int = 3
     solver: str = "highs"
@@ -59,17 +73,25 @@ class SearchSettings:
     rounds: int = 5
     runs: int | None = None
     minutes: float = 2.0
+    proxy: str = "nwot"
     images: str | None = None
     batch_size: int = 16
     pixel_max: float = 1.0
     seeds: int = 3
+    batches: int = 1
+    score_processes: int = 0
     batch_norm: BatchNormMode = "inference"
     seed: int = 0
 
     @property
     def objective(self) -> str:
-        """The metric that is minimized or maximized."""
+        """The metric, or the sum of metrics, that is minimized or maximized, as it was given."""
         return str(self.maximize or self.minimize)
+
+    @property
+    def goal(self) -> Objective:
+        """The objective as weights of metrics."""
+        return Objective.of(self.minimize, self.maximize)
 
     def device_design(self, exact: bool) -> str:
         """Returns which networks a device measures; an exact one needs no mixtures to average noise out."""
@@ -80,12 +102,24 @@ class SearchSettings:
         """Which networks are scored."""
         return self.design or "mixtures"
 
-    def score_seeds(self) -> list[int | None]:
-        """Returns the seeds of the initializations that scores are averaged over; None for the model's own weights."""
-        return [self.seed + number for number in range(self.seeds)] or [None]
+    @property
+    def kind(self) -> ProxyKind:
+        """The proxy."""
+        return proxy_kind(self.proxy)
+
+    def score_starts(self) -> list[tuple[int | None, int]]:
+        """Returns what scores are averaged over: (seed, number of the batch); None for the model's own weights.
+
+        No two share a seed, so that what seeds and batches do to a score is told by how the starts differ.
+        """
+        if self.seeds == 0 or self.kind.trained:
+            return [(None, batch) for batch in range(self.batches)]
+        return [(self.seed + number, number % self.batches) for number in range(self.seeds)]
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "activations", parse_activations(self.activations))
+        if self.constraints is DEFAULT_CONSTRAINTS:
+            object.__setattr__(self, "constraints", (self.kind.constraint,))
         self._check_numbers()
         for name, known in (("design", (None, *DESIGNS)), ("solver", SOLVERS), ("batch_norm", BATCH_NORM_MODES)):
             if getattr(self, name) not in known:
@@ -96,15 +130,16 @@ class SearchSettings:
                 f"Expected one metric to minimize or maximize. Received: minimize={self.minimize!r}, "
                 f"maximize={self.maximize!r}."
             )
+        Confidence(self.confidence)  # Raises for one that is none.
         for upper, lower in itertools.permutations(self.constraints, 2):
-            if _contradict(upper, lower):
+            if _contradict(upper, lower, self.kind.name):
                 raise InputError(
                     f"Expected constraints that do not contradict each other. Received: {upper} and {lower}."
                 )
 
     def check_metrics(self, metrics: Collection[str]) -> None:
         """Raises `InputError` when the objective or a constraint is on none of the `metrics` that are measured."""
-        for metric in (self.objective, *(constraint.metric for constraint in self.constraints)):
+        for metric in (*self.goal.metrics, *(constraint.metric for constraint in self.constraints)):
             if metric not in metrics:
                 raise InputError(
                     f"Expected a metric that a search measures. Received: {metric!r}.{closest(metric, metrics)}"
@@ -125,10 +160,17 @@ class SearchSettings:
             ("min_distance", 1),
             ("batch_size", 2),
             ("seeds", 0),
+            ("batches", 1),
+            ("score_processes", 0),
             ("rounds", 1),
         ):
             if getattr(self, name) < least:
                 raise InputError(f"Expected {name} of at least {least}. Received: {getattr(self, name)}.")
+        if 0 < self.seeds < self.batches and not self.kind.trained:
+            raise InputError(
+                f"Expected at least as many seeds as batches, so that each batch is scored on. Received: "
+                f"seeds={self.seeds}, batches={self.batches}."
+            )
         self.check_networks(self.activations)
         if self.runs is not None and self.runs < 1:
             raise InputError(f"Expected runs of at least 1. Received: {self.runs}.")
@@ -136,12 +178,12 @@ class SearchSettings:
             raise InputError(f"Expected minutes of at least 0. Received: {self.minutes}.")
 
 
-def _contradict(upper: Constraint, lower: Constraint) -> bool:
+def _contradict(upper: Constraint, lower: Constraint, score: str) -> bool:
     """Whether no network could keep both, whatever the reference's value turns out to be."""
     if (upper.metric, upper.sense, lower.sense) != (lower.metric, "<=", ">="):
         return False
     factor, offset = lower.factor - upper.factor, lower.offset - upper.offset
-    positive = upper.metric != NWOT  # A score can be negative, so shares of it tell nothing.
+    positive = upper.metric != score  # A score can be negative, so shares of it tell nothing.
     return max(factor, offset) > 0 and min(factor, offset) >= 0 and (positive or factor == 0)
 
 

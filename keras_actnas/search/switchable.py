@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -128,15 +129,21 @@ class SwitchableNetwork:
 
     def inputs_of_sites(self, images: Any) -> list[Any]:
         """Runs the network; returns the input of every call of every switch, each of shape (batch, ...)."""
+        with self.listening() as seen:
+            self.model(images, training=False)
+        return seen
+
+    @contextlib.contextmanager
+    def listening(self) -> Iterator[list[Any]]:
+        """Collects the input of every call of every switch, each of shape (batch, ...), in the list that it yields."""
         seen: list[Any] = []
         for switch in self.switches.values():
             switch.listener = seen.append
         try:
-            self.model(images, training=False)
+            yield seen
         finally:
             for switch in self.switches.values():
                 switch.listener = None
-        return seen
 
     def assign(self, assignment: Mapping[str, str]) -> None:
         """Switches every site; sites that are not named get the reference's activation.

@@ -30,14 +30,15 @@ def measured_metrics(
 
     Args:
       measured: The device's measurements of assignments, all beside the reference; of some there may be none.
-      made: Scores of the same assignments.
+      made: Scores of the same assignments, all of one proxy.
       reference: The reference network's assignment.
       exact: Whether the device gives the same values each time.
     """
     own_score, score_of = scores.score_estimates(made, reference)
-    own = {scores.METRIC: own_score}
+    proxy = made[0].metric
+    own = {proxy: own_score}
     found: dict[Assignment, Metrics] = {assignment: {} for assignment in measured}
-    found.update({assignment: {scores.METRIC: score} for assignment, score in score_of.items()})
+    found.update({assignment: {proxy: score} for assignment, score in score_of.items()})
     for metric in dict.fromkeys(one.metric for lines in measured.values() for one in lines if not one.failure):
         lines = readings.of_metric(measured, metric)
         beside = [one for one in lines if one.reference_samples]
@@ -108,9 +109,13 @@ def choose(
       tables: The last round's tables, which order them by the objective.
       settings: What was asked for.
     """
-    sign = -1.0 if settings.maximize else 1.0
-    table = tables[settings.objective]
-    order = sorted(found, key=lambda row: (row.assignment not in kept, sign * table.predict(row.assignment).value))
+    goal = settings.goal
+
+    def key(row: Proposal) -> tuple[bool, float]:
+        values = {metric: tables[metric].predict(row.assignment).value for metric in goal.metrics}
+        return row.assignment not in kept, goal.cost(values)
+
+    order = sorted(found, key=key)
     chosen: list[Proposal] = []
     for row in order:
         if all(len(row.assignment.swaps(other.assignment)) >= settings.min_distance for other in chosen):
@@ -124,6 +129,7 @@ def rank(rows: Sequence[Proposal], reference: Proposal, settings: SearchSettings
     The objective is what prediction and measurement say together, each weighted by its precision: a measurement alone
     would put the luckiest first.
     """
+    goal = settings.goal
 
     def key(row: Proposal) -> tuple[float, float]:
         broken = 0.0
@@ -131,8 +137,7 @@ def rank(rows: Sequence[Proposal], reference: Proposal, settings: SearchSettings
             if row.standing(constraint, reference) == "broken":
                 own = reference.measured[constraint.metric].value
                 broken += constraint.shortfall(row.measured[constraint.metric].value, own) / max(abs(own), 1e-9)
-        sign = -1.0 if settings.maximize else 1.0
-        return broken, sign * _together(row, settings.objective)
+        return broken, goal.cost({metric: _together(row, metric) for metric in goal.metrics})
 
     return sorted(rows, key=key)
 

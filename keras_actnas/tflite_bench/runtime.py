@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib
 import importlib.metadata
+import importlib.util
 from collections.abc import Callable
 from typing import Any
 
@@ -73,6 +75,17 @@ def load_runtime(name: str | None = None) -> Runtime:
         )
     _, distribution, extra = _RUNTIMES[name or RUNTIMES[0]]
     raise MissingDependencyError(distribution, extra, "Measuring on this device", _BY_ITSELF)
+
+
+def installed_runtimes() -> list[tuple[str, str]]:
+    """Returns name and version of every runtime that is installed, without importing it."""
+    found = []
+    for name, (module, distribution, _) in _RUNTIMES.items():
+        package = module.partition(".")[0]
+        if importlib.util.find_spec(package) is not None:
+            with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+                found.append((name, importlib.metadata.version(distribution)))
+    return found
 
 
 def _version(module: str, distribution: str) -> str:

@@ -3,6 +3,7 @@
 import collections
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -210,6 +211,11 @@ def test_models_that_cannot_be_searched(refuses, tmp_path, monkeypatch, fast, fl
         (("--constraint=latency<90%",), "Expected a constraint such as 'latency<=90%'"),
         (("--constraint=latency<=fast",), "Received: 'latency<=fast'"),
         (("--constraint=latency<=80%", "--constraint=latency>=90%"), "do not contradict each other"),
+        (("--pin=stem_atc=relu",), "a pinned site that the model has. Received: 'stem_atc'. Did you mean 'stem_act'"),
+        (("--pin=last=relu", "--forbid=relu"), "pinned activations that are not forbidden"),
+        (("--group=last,stem_act", "--pin=last=relu", "--pin=stem_act=silu"), "none for the group stem_act, last"),
+        (("--minimize=latency+energy",), "Received: 'energy'. Known: latency, nwot"),
+        (("--confidence=1",), "confidence of at least 0.5 and below 1. Received: 1.0"),
         (("--top_k=0",), "--top_k=0"),
         (("--top_k=many",), "--top_k=many"),
         (("--min_distance=0",), "--min_distance=0"),
@@ -256,6 +262,17 @@ def test_flags_that_cannot_be(refuses, tiny, tmp_path, monkeypatch, fast, flags,
     assert {path: path.read_bytes() for path in before} == before
     assert not any(path.stat().st_size for path in Path().rglob("journal.jsonl"))
     assert not list(Path().rglob("*.tflite"))
+
+
+def test_rules_and_a_weighted_sum_hold_in_what_is_verified(tiny, run_folder, tmp_path, fast):
+    copy = tmp_path / "run"
+    shutil.copytree(run_folder, copy)
+    flags = ("--minimize=latency-0.01*nwot", "--pin=last=relu6", "--group=stem_act,shared_act", "--max_activations=2")
+    assert cli.main(["search", f"--model={tiny}", f"--out={copy}", *fast, *flags]) == 0
+    for row in load_proposals(copy / "proposals.json"):
+        assert row.assignment["last"] == "relu6"
+        assert row.assignment["stem_act"] == row.assignment["shared_act"]
+        assert len(row.assignment.counts()) <= 2
 
 
 def test_a_read_only_run_folder(refuses, tiny, tmp_path, monkeypatch, fast):
@@ -372,7 +389,7 @@ def test_a_classifier_of_keras_applications(name, tmp_path, fast):
     assert current_assignment(best) == Assignment.load(out / "best.json")
     runner = TFLiteRunner(out / "best.tflite")
     runner.warm_up(1)
-    image = np.random.default_rng(0).random((1, 96, 96, 3)).astype("float32")
+    image = np.random.default_rng(0).random((1, 96, 96, 3), np.float32)
     np.testing.assert_allclose(runner.outputs()[0], np.asarray(best(image)), atol=1e-4)
 
 

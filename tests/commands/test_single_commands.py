@@ -9,7 +9,7 @@ import pytest
 from keras_actnas import cli
 from keras_actnas.core import Assignment, Constraint, MetricTable, load_proposals
 from keras_actnas.export import TFLiteNetwork, to_tflite
-from keras_actnas.search import NWOTScorer, image_batch, solve_ilp
+from keras_actnas.search import NWOTScorer, Rules, image_batch, solve_ilp, solvers
 from keras_actnas.surgery import current_assignment
 from keras_actnas.tflite_bench import TFLiteRunner
 
@@ -173,7 +173,7 @@ def test_bench_refuses_flags(refuses, tiny_tflite, flags, message):
 def test_score_a_table(tiny, tmp_path, fast, capsys):
     run("score", f"--model={tiny}", f"--out={tmp_path / 'run'}", *fast)
     table = MetricTable.load(tmp_path / "run" / "tables" / "nwot.json")
-    assert f"NWOT of the reference: {table.reference_value.value:.3f}" in capsys.readouterr().out
+    assert f"nwot of the reference: {table.reference_value.value:.5g}" in capsys.readouterr().out
 
 
 def test_score_one_assignment(tiny, photos, assignment_file, capsys):
@@ -184,9 +184,9 @@ def test_score_one_assignment(tiny, photos, assignment_file, capsys):
     lines = capsys.readouterr().out.splitlines()
     for line, seed in zip(lines, (3, 4), strict=True):
         own, other = scorer.score({}, seed), scorer.score(Assignment.load(assignment_file), seed)
-        assert line == f"seed {seed}: NWOT {other:.3f}, reference {own:.3f}, difference {other - own:+.3f}"
+        assert line == f"seed {seed}: nwot {other:.5g}, reference {own:.5g}, difference {other - own:+.5g}"
     run("score", f"--model={tiny}", "--assignment=relu", "--seeds=0", "--batch_size=5", f"--images={photos}")
-    assert capsys.readouterr().out.startswith("own weights: NWOT ")
+    assert capsys.readouterr().out.startswith("own weights: nwot ")
 
 
 def test_score_refuses(refuses, tiny, assignment_file, photos):
@@ -227,6 +227,57 @@ def test_solve_tables_from_csv_and_json_agree(run_folder, tmp_path, capsys):
     assert not list(tmp_path.glob("proposals*"))
 
 
+def loaded(run_folder):
+    return {metric: MetricTable.load(run_folder / "tables" / f"{metric}.json") for metric in ("latency", "nwot")}
+
+
+def test_solve_under_rules_with_confidence(run_folder, tmp_path):
+    target = tmp_path / "p.json"
+    run("solve", f"--out={run_folder}", "--minimize=latency-0.01*nwot", "--constraint=nwot>=reference-50", "--top_k=2",
+        "--pin=last=relu6", "--group=stem_act,shared_act", "--forbid=hard_swish", "--forbid=argument=relu",
+        "--max_activations=2", "--confidence=0.9", f"--proposals={target}")  # fmt: skip
+    expected = solvers.solve_ilp(
+        loaded(run_folder),
+        {"latency": 1.0, "nwot": -0.01},
+        [Constraint.parse("nwot>=reference-50")],
+        rules=Rules({"last": "relu6"}, [("stem_act", "shared_act")], 2, ["hard_swish", ("argument", "relu")]),
+        confidence=0.9,
+        top_k=2,
+        min_distance=3,
+    )
+    found = [proposal.assignment for proposal in load_proposals(target)]
+    assert found == [proposal.assignment for proposal in expected.proposals]
+    assert found[0]["last"] == "relu6" and found[0]["stem_act"] == found[0]["shared_act"]
+    content = json.loads(target.read_text(encoding="utf-8"))
+    assert (content["method"], content["confidence"], content["rules"]["pinned"]) == ("ilp", 0.9, {"last": "relu6"})
+
+
+def test_solve_a_front(run_folder, tmp_path, capsys):
+    target = tmp_path / "p.json"
+    run("solve", f"--out={run_folder}", "--method=pareto", "--minimize=latency", "--maximize=nwot", "--steps=0",
+        "--pin=last=silu", f"--proposals={target}")  # fmt: skip
+    expected = solvers.solve_pareto(
+        loaded(run_folder), ["latency"], maximize=["nwot"], rules=Rules({"last": "silu"}), steps=None
+    )
+    assert [one.assignment for one in load_proposals(target)] == [one.assignment for one in expected]
+    assert len(expected) > 1
+    assert capsys.readouterr().out.startswith("pareto-1 (optimal): latency ")
+
+
+@pytest.mark.parametrize("method", ["random", "naive", "lzcm"])
+def test_solve_with_the_paper_s_other_searches(method, run_folder, tmp_path, capsys):
+    target, tables = tmp_path / "p.json", loaded(run_folder)
+    flags = ["--constraint=", "--pin=last=relu6", "--seconds=0.2"] if method == "random" else ["--activation=relu6"]
+    run("solve", f"--out={run_folder}", f"--method={method}", *flags, f"--proposals={target}")
+    (found,) = load_proposals(target)
+    if method == "random":  # Four sites: so many draws find the best.
+        rules = Rules({"last": "relu6"})
+        assert found.assignment == solve_ilp(tables, "latency", rules=rules).proposals[0].assignment
+    else:
+        assert found.assignment == getattr(solvers, f"solve_{method}")(tables, "relu6").assignment
+    assert capsys.readouterr().out.startswith(f"{found.name} (feasible): latency ")
+
+
 def test_solve_without_constraints(run_folder, tmp_path, capsys):
     run("solve", f"--out={run_folder}", "--constraint=", f"--proposals={tmp_path / 'p.json'}", "--top_k=1")
     table = MetricTable.load(run_folder / "tables" / "latency.json")
@@ -242,7 +293,7 @@ def test_solve_without_constraints(run_folder, tmp_path, capsys):
         ((), "Expected either --out=RUN_FOLDER or --table=FILE"),
         (("--out=RUN", "--table=t.json"), "Expected either --out=RUN_FOLDER or --table=FILE"),
         (("--out=nowhere",), "Expected tables in nowhere/tables. Received: none"),
-        (("--table=nowhere.json",), "Expected a metric table in JSON. Received: nowhere.json"),
+        (("--table=nowhere.json",), "Expected a metric table. Received: nowhere.json"),
         (("--table=nowhere.csv",), "Expected --reference=ASSIGNMENT.json"),
         (("--table=nowhere.csv", "--reference=ref.json"), "Expected a metric table. Received: nowhere.csv"),
         (("--table=broken.csv", "--reference=ref.json"), "Expected CSV with the columns"),
@@ -253,6 +304,23 @@ def test_solve_without_constraints(run_folder, tmp_path, capsys):
         (("--out=RUN", "--constraint=latency<=80%", "--constraint=latency>=90%"), "contradict"),
         (("--out=RUN", "--constraint=latency<=1%"), "closest that can be met"),
         (("--out=RUN", "--solver=gurobi"), "--solver=gurobi"),
+        (("--out=RUN", "--minimize=latency+"), "a sum of metrics, such as 'latency' or 'latency+0.5*memory'"),
+        (("--out=RUN", "--pin=stem_atc=relu"), "a pinned site that the model has. Received: 'stem_atc'. Did you mean"),
+        (("--out=RUN", "--pin=relu"), "Expected a pin such as 'stem=relu'. Received: 'relu'"),
+        (("--out=RUN", "--pin=last=relu", "--forbid=relu"), "pinned activations that are not forbidden"),
+        (("--out=RUN", "--pin=last=relu", "--pin=last=silu"), "Expected one pinned activation at 'last'"),
+        (("--out=RUN", "--group=last"), "Expected a group of two or more sites"),
+        (("--out=RUN", "--forbid=rleu"), "Did you mean 'relu'"),
+        (("--out=RUN", "--max_activations=0"), "--max_activations=0"),
+        (("--out=RUN", "--confidence=0.2"), "--confidence=0.2"),
+        (("--out=RUN", "--confidence=1"), "confidence of at least 0.5 and below 1. Received: 1.0"),
+        (("--out=RUN", "--method=gradient"), "--method=gradient"),
+        (("--out=RUN", "--method=naive", "--pin=last=relu"), "flags that --method=naive heeds. Received: --pin"),
+        (("--out=RUN", "--method=pareto", "--top_k=3"), "flags that --method=pareto heeds. Received: --top_k"),
+        (("--out=RUN", "--steps=3"), "flags that --method=ilp heeds. Received: --steps"),
+        (("--out=RUN", "--method=pareto", "--minimize=latency"), "two or three metrics for a front"),
+        (("--out=RUN", "--method=random", "--constraint=latency<=1%", "--seconds=.01"), "draws does"),
+        (("--table=LATENCY", "--table=LATENCY"), "one table of each metric. Received: two of latency (in ms)"),
         (("--out=RUN", "--proposals=nowhere/p.json"), "Expected a place that can be written"),
     ],
 )
@@ -260,7 +328,13 @@ def test_solve_refuses(refuses, run_folder, tmp_path, flags, message):
     (tmp_path / "ref.json").write_text(json.dumps(SITES), encoding="utf-8")
     (tmp_path / "broken.csv").write_text("site;activation\n", encoding="utf-8")
     before = (run_folder / "proposals.json").read_bytes()
-    assert message in refuses("solve", *(flag.replace("RUN", str(run_folder)) for flag in flags))
+    assert message in refuses(
+        "solve",
+        *(
+            flag.replace("RUN", str(run_folder)).replace("LATENCY", str(run_folder / "tables" / "latency.json"))
+            for flag in flags
+        ),
+    )
     assert (run_folder / "proposals.json").read_bytes() == before
 
 
@@ -296,7 +370,7 @@ def test_apply_a_proposal(source, suffix, tiny, tiny_tflite, run_folder, refuses
     run("apply", f"--model={tiny}", f"--assignment={run_folder / 'proposals.json'}#ilp-1", f"--out={other}")
     expected = keras.models.load_model(other)
     runner.warm_up(1)
-    image = np.random.default_rng(0).random((1, 32, 32, 3)).astype("float32")
+    image = np.random.default_rng(0).random((1, 32, 32, 3), np.float32)
     np.testing.assert_allclose(runner.outputs()[0], np.asarray(expected(image)), atol=1e-4)
 
 

@@ -134,7 +134,7 @@ def test_tflite(build, operators, tmp_path):
     assert count_macs(tmp_path / "network.tflite").macs == count_macs(model).macs
     runner = TFLiteRunner(tmp_path / "network.tflite", seed=0)
     runner.run()
-    image = np.random.default_rng(0).random((1, 64, 64, 3)).astype("float32")
+    image = np.random.default_rng(0).random((1, 64, 64, 3), np.float32)
     np.testing.assert_allclose(runner.outputs()[0], np.asarray(model(image)), rtol=1e-3, atol=1e-5)
 
 

@@ -160,21 +160,22 @@ def test_one_trace_serves_every_assignment_and_seed(model, images):
     for seed in (None, 0, 1):
         for number in range(3):
             scorer.score(random_assignment(number), seed)
-    assert isinstance(scorer._kernels, tf.types.experimental.PolymorphicFunction)
-    assert scorer._kernels.experimental_get_tracing_count() == 1
+    parts = scorer._seeded.compiled.functions
+    assert all(isinstance(part, tf.types.experimental.PolymorphicFunction) for part in parts)
+    assert {part.experimental_get_tracing_count() for part in parts} == {1}
 
 
 @pytest.mark.parametrize("mode", ["inference", "batch"])
 def test_scoring_moves_nothing(model, images, mode):
     before = [weight.copy() for weight in model.get_weights()]
     scorer = NWOTScorer(model, images, batch_norm=mode)
-    own = [weight.numpy().copy() for weight in scorer._network.model.weights]
+    own = [weight.numpy().copy() for weight in scorer._seeded.model.weights]
     for number in range(3):
         scorer.score(random_assignment(number))
     scorer.score({})
     for old, new in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(old, new)
-    for old, new in zip(own, scorer._network.model.weights, strict=True):
+    for old, new in zip(own, scorer._seeded.model.weights, strict=True):
         np.testing.assert_array_equal(old, new.numpy())
     scorer.score({}, seed=3)
     for old, new in zip(before, model.get_weights(), strict=True):

@@ -11,7 +11,7 @@ import pytest
 
 from keras_actnas.core import Assignment, Constraint, InputError, Journal, MetricTable, load_proposals
 from keras_actnas.export import TFLiteNetwork
-from keras_actnas.search import Search, SearchSettings, make_scorer
+from keras_actnas.search import Search, SearchSettings, make_proxies
 from keras_actnas.search.fingerprint import model_fingerprint
 from keras_actnas.search.readings import estimate
 from keras_actnas.search.verification import rank, with_measured
@@ -174,7 +174,7 @@ def test_sites_that_a_tflite_cannot_exchange_stay_as_they_are(tmp_path):
 
 def test_the_verified_score_is_the_scorer_s(searched, model):
     _, result, _ = searched
-    scorer = make_scorer(model, SETTINGS)
+    (scorer,) = make_proxies(model, SETTINGS)
     for row in (result.reference, result.best):
         expected = np.mean([scorer.score(row.assignment, seed) for seed in (0, 1)])
         assert row.measured["nwot"].value == pytest.approx(expected, abs=1e-6)
@@ -323,7 +323,7 @@ def test_own_weights_and_single_swaps_and_one_run(model, tmp_path):
     table = result.tables["nwot"]
     assert table.context["fit"] == result.tables["latency"].context["fit"] == "least squares"
     assert table.context["seeds"] == [None]
-    scorer = make_scorer(model, settings)
+    (scorer,) = make_proxies(model, settings)
     delta = scorer.score({"mix": "silu"}) - scorer.score({})
     assert table.delta[table.sites.index("mix"), table.activations.index("silu")] == pytest.approx(delta, abs=1e-9)
     np.testing.assert_allclose(table.delta[table.sites.index("last")][:2], 0.0, atol=1e-9)

@@ -16,13 +16,13 @@ def test_defaults_are_the_paper_s_question():
     settings = SearchSettings()
     assert settings.objective == "latency"
     assert [str(each) for each in settings.constraints] == ["nwot >= reference"]
-    assert settings.score_seeds() == [0, 1, 2]
+    assert settings.score_starts() == [(0, 0), (1, 0), (2, 0)]
     assert settings.activations == ("relu", "silu", "hard_swish", "relu6", "leaky_relu")
 
 
 def test_seeds():
-    assert SearchSettings(seed=5, seeds=2).score_seeds() == [5, 6]
-    assert SearchSettings(seed=5, seeds=0).score_seeds() == [None]
+    assert SearchSettings(seed=5, seeds=2).score_starts() == [(5, 0), (6, 0)]
+    assert SearchSettings(seed=5, seeds=0).score_starts() == [(None, 0)]
 
 
 def test_names_are_made_canonical():

@@ -1,0 +1,174 @@
+"""The proxies by name, and what a proxy is."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import os
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from keras_actnas.core.assignment import Assignment
+from keras_actnas.core.constraints import Constraint
+from keras_actnas.core.errors import InputError, closest
+
+
+class Proxy(Protocol):
+    """Scores assignments of one model on one batch of images.
+
+    Whatever has these attributes can take part in a search. The same assignment, seed and conditions have to give the
+    same score: a score is computed once and then read from the journal.
+
+    Attributes:
+      metric: Name of the score in journals, tables and constraints.
+      unit: Its unit; empty for a plain number.
+      higher_is_better: Whether a higher score promises a better network.
+      conditions: What a score depends on besides assignment and seed, as values that JSON can hold: the model, the
+        images ("images": a hash of them, where they count), the mode.
+      reference: The model's own assignment, of the sites that can be switched.
+    """
+
+    metric: str
+    unit: str
+    higher_is_better: bool
+    conditions: dict[str, Any]
+    reference: Assignment
+
+    def score(self, assignment: Mapping[str, str], seed: int | None = None) -> float:
+        """Returns the score of an assignment, with initial weights from a seed, or the model's own weights for None."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ProxyKind:
+    """What a search has to know of a proxy before there is a model.
+
+    Attributes:
+      name: What `--proxy` and the metric are called.
+      factory: module:function, or module:class, that makes the proxy.
+      says: What the proxy looks at, in one line.
+      higher_is_better: Whether a higher score promises a better network.
+      batch_norm: The mode of BatchNorm that it fixes; None where the mode can be chosen.
+      trained: Whether it is about trained weights and the user's own images.
+      bound: The constraint of a search that names none.
+    """
+
+    name: str
+    factory: str
+    says: str = ""
+    higher_is_better: bool = True
+    batch_norm: str | None = None
+    trained: bool = False
+    bound: str = ">=reference"
+
+    @property
+    def constraint(self) -> Constraint:
+        """The default constraint on the score."""
+        return Constraint.parse(f"{self.name}{self.bound}")
+
+
+_HERE = "keras_actnas.search.proxies"
+_SENSITIVITY = f"{_HERE}.sensitivity:Sensitivity"
+_DIVERGENCE: dict[str, Any] = {"higher_is_better": False, "trained": True, "bound": "<=0.05"}
+
+PROXIES = {
+    kind.name: kind
+    for kind in (
+        ProxyKind("nwot", "keras_actnas.search.nwot:NWOTScorer", "how differently the signs code the images"),
+        ProxyKind(
+            "nwot_batch", "keras_actnas.search.nwot:NWOTScorer", "nwot with batch statistics", batch_norm="batch"
+        ),
+        ProxyKind("jacob_cov", f"{_HERE}.gradients:JacobianCovariance", "how unlike the images' input gradients are"),
+        ProxyKind("grad_norm", f"{_HERE}.gradients:GradientNorm", "how strong the kernels' gradients are"),
+        ProxyKind(
+            "synflow", f"{_HERE}.synflow:SynFlow", "how much flows through absolute weights", batch_norm="inference"
+        ),
+        ProxyKind("sensitivity", _SENSITIVITY, "how far a trained network's outputs move", **_DIVERGENCE),
+        ProxyKind(
+            "sensitivity_batch", _SENSITIVITY, "sensitivity with batch statistics", batch_norm="batch", **_DIVERGENCE
+        ),
+    )
+}
+
+
+def proxy_kind(name: str) -> ProxyKind:
+    """Returns the kind of a proxy: one of `PROXIES`, or one of the user's own as module:function.
+
+    The metric of one's own proxy is called like the function, and more of it is taken to be better.
+
+    Raises:
+      InputError: No such proxy, or a function whose name no constraint could have.
+    """
+    if ":" not in name:
+        if name not in PROXIES:
+            raise InputError(
+                f"Expected proxy out of {', '.join(PROXIES)}, or module:function. Received: {name!r}."
+                f"{closest(name, PROXIES)}"
+            )
+        return PROXIES[name]
+    metric = name.partition(":")[2]
+    if not re.fullmatch(r"[a-z_][a-z0-9_]*", metric):
+        raise InputError(
+            f"Expected proxy=module:function with a function in snake_case, whose name the metric gets. "
+            f"Received: {name!r}."
+        )
+    if metric in PROXIES:
+        raise InputError(f"Expected a proxy of another name than {metric!r}, which there is. Received: {name!r}.")
+    return ProxyKind(metric, name)
+
+
+def make_proxy(
+    name: str, model: Any, images: np.ndarray, activations: Sequence[str], batch_norm: str = "inference"
+) -> Proxy:
+    """Returns a proxy of a model on one batch of images.
+
+    Args:
+      name: One of `PROXIES`, or module:function. The function is called as function(model, images, activations,
+        batch_norm) and returns a `Proxy` whose metric is called like the function.
+      model: A Keras model with one image input of fixed size.
+      images: Array of shape (batch, height, width, channels), preprocessed as the model expects.
+      activations: What the sites can be switched to.
+      batch_norm: "inference" or "batch", for proxies that do not fix it themselves.
+
+    Raises:
+      InputError: No such proxy, or it cannot be made of this model and these images.
+    """
+    kind = proxy_kind(name)
+    factory = _imported(kind.factory)
+    proxy: Proxy = factory(model, images, activations, kind.batch_norm or batch_norm)
+    if name in PROXIES:
+        proxy.metric = kind.name
+    missing = [field for field in (*Proxy.__annotations__, "score") if not hasattr(proxy, field)]
+    if missing:
+        raise InputError(f"Expected {name} to return a Proxy. Received: {type(proxy).__name__} without {missing[0]!r}.")
+    if proxy.metric != kind.name:
+        raise InputError(f"Expected {name} to return a proxy of metric {kind.name!r}. Received: {proxy.metric!r}.")
+    return proxy
+
+
+def proxies_on(
+    name: str, model: Any, batches: Sequence[np.ndarray], activations: Sequence[str], batch_norm: str = "inference"
+) -> list[Proxy]:
+    """Returns a proxy on each of several batches of as many images; see `make_proxy`.
+
+    A proxy that has a method `on(images)` returns by it what scores other images with the same compiled network.
+    """
+    first = make_proxy(name, model, batches[0], activations, batch_norm)
+    on = getattr(first, "on", None) or (lambda images: make_proxy(name, model, images, activations, batch_norm))
+    return [first, *map(on, batches[1:])]
+
+
+def _imported(factory: str) -> Any:
+    module, _, function = factory.partition(":")
+    if os.getcwd() not in sys.path:  # noqa: PTH109
+        sys.path.insert(0, os.getcwd())  # noqa: PTH109
+    try:
+        return getattr(importlib.import_module(module), function)
+    except Exception as error:  # The module may be the user's: it may raise anything.
+        raise InputError(
+            f"Expected proxy=module:function that can be imported. Received: {factory!r} "
+            f"({type(error).__name__}: {error})."
+        ) from error
