@@ -484,6 +484,7 @@ class Search:
             "notes": result.notes,
             "seconds": {stage: round(seconds, 1) for stage, seconds in result.seconds.items()},
             "seeds": self.settings.seeds,
+            "scores": {self.settings.kind.name: {"higher_is_better": self.settings.kind.higher_is_better}},
         }
         save_proposals(self.folder.file("proposals.json"), result.proposals, context)
         best = result.best.assignment
