@@ -37,12 +37,15 @@ def run(values: Any, positional: list[str]) -> None:
         result = search.run()
     summary = summarize(result)
     write_atomically(search.folder.file("summary.txt"), summary + "\n")
-    save_report(search.folder.path, search.folder.file("report.html"))
     print(f"\n{summary}\n")
     try:
         for table in result.tables.values():
             save_heatmap(table, search.folder.file(f"{table.metric}.png"))
     except MissingDependencyError as error:  # No reason to fail when everything else is done.
+        print(error)
+    try:
+        save_report(search.folder.path, search.folder.file("report.html"))
+    except InputError as error:  # Nor is this.
         print(error)
     print(
         f"Results in {os.fspath(search.folder.path)}: best.keras, best{search.device.suffix}, report.html, "

@@ -114,10 +114,10 @@ def _readings(lines: Iterable[Measurement], exact: bool) -> _Values:
 
 
 def _scores(lines: Sequence[Measurement]) -> _Values:
-    """Returns the mean over the initializations, of scores under the conditions of the last one."""
+    """Returns the mean over the starts, of scores under the conditions of the last one."""
     groups: dict[Assignment, list[Measurement]] = collections.defaultdict(list)
     for one in lines:
-        if _without_seed(one) == _without_seed(lines[-1]):
+        if _kind(one) == _kind(lines[-1]):
             groups[one.assignment].append(one)
     most = max(map(len, groups.values()))
     values: _Values = {}
@@ -130,8 +130,9 @@ def _scores(lines: Sequence[Measurement]) -> _Values:
     return values
 
 
-def _without_seed(one: Measurement) -> dict[str, object]:
-    return {key: value for key, value in one.conditions.items() if key != "seed"}
+def _kind(one: Measurement) -> dict[str, object]:
+    """Returns the conditions of a score without its start: the initial weights and the batch of images."""
+    return {key: value for key, value in one.conditions.items() if key not in ("seed", "images")}
 
 
 def agreement_plot(checks: Sequence[Check], table: MetricTable) -> Markup:

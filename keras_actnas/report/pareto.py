@@ -31,7 +31,7 @@ class Point:
 def pareto_plot(run: Run, x_metric: str, y_metric: str, close_up: bool = False) -> Markup | None:
     """Returns the networks in the plane of two metrics, with error bars; None when too few have values of both.
 
-    Less of a metric with a unit is better, and more of a score. A line joins the networks that no other beats in both.
+    Less of a cost is better, and more of most scores. A line joins the networks that no other beats in both.
 
     Args:
       run: The run.
@@ -40,7 +40,7 @@ def pareto_plot(run: Run, x_metric: str, y_metric: str, close_up: bool = False) 
       close_up: Whether to show the proposals alone, which often lie close together; they share a label otherwise.
     """
     points = _points(run, x_metric, y_metric)
-    front = _front(points, run.is_score(x_metric), run.is_score(y_metric))
+    front = _front(points, run.is_more_better(x_metric), run.is_more_better(y_metric))
     if close_up:
         points, front = ([one for one in some if one.kind == "proposal"] for some in (points, front))
     if len(points) < 2:

@@ -9,7 +9,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from keras_actnas.core.assignment import Assignment
 from keras_actnas.core.constraints import Constraint
 from keras_actnas.core.errors import InputError
 from keras_actnas.core.journal import Journal, Measurement
@@ -17,8 +16,8 @@ from keras_actnas.core.proposal import Proposal, read_proposals
 from keras_actnas.core.run_files import IDENTITY, read_identity, read_tables
 from keras_actnas.core.table import MetricTable
 
-SCORES = ("nwot",)
-"""Metrics that are computed and not measured; other metrics without a unit count as such, too."""
+SCORES: dict[str, dict[str, bool]] = {"nwot": {}}
+"""Scores of a run that does not name them; other metrics without a unit count as such, too."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,8 +131,14 @@ class Run:
         return [metric for metric in self.units if metric in self.tables and self.is_score(metric)]
 
     def is_score(self, metric: str) -> bool:
-        """Whether a metric is a score: without a unit, and the more the better."""
-        return metric in SCORES or not self.units.get(metric)
+        """Whether a metric is a score of a network that was not trained, and not a cost on the device."""
+        return metric in self.context.get("scores", SCORES) or not self.units.get(metric)
+
+    def is_more_better(self, metric: str) -> bool:
+        """Whether more of a metric is better: of a score, unless it says how far the outputs move, say."""
+        if not self.is_score(metric):
+            return False
+        return bool(self.context.get("scores", SCORES).get(metric, {}).get("higher_is_better", True))
 
     def is_estimated(self, metric: str) -> bool:
         """Whether a metric is a model's estimate of the device, and not measured."""
@@ -160,13 +165,8 @@ def _check(folder: Path, reference: Proposal, proposals: list[Proposal], tables:
     if not tables:
         raise InputError(f"Expected metric tables in {folder / 'tables'}. Received: none.")
     for table in tables.values():
-        if not same_networks(table.reference, reference.assignment):
+        if reference.assignment.swaps(table.reference):
             raise InputError(
                 f"Expected tables of the run's own network. Received: {folder}, whose {table.metric} table is of "
                 "another."
             )
-
-
-def same_networks(one: Assignment, other: Assignment) -> bool:
-    """Whether two references have the same sites with the same activations, whatever their order."""
-    return dict(one) == dict(other)

@@ -112,14 +112,11 @@ def _score_tile(run: Run, metric: str) -> Markup:
         return _tile(metric, "not known", "Neither computed nor predicted.")
     change = value.value - own.value
     unclear = abs(change) < 2 * value.standard_error
-    said = (
-        "Not distinguishable from the reference."
-        if unclear
-        else f"{'Below' if change < 0 else 'Not below'} the reference."
-    )
+    better = run.is_more_better(metric) == (change > 0)
+    said = "Not distinguishable from" if unclear else "Better than" if better else "Worse than"
     seeds = run.context.get("seeds")
     over = f" The mean over {seeds} initializations." if seeds else ""
-    return _tile(f"At what cost ({metric})", change_text(value, own, ""), f"{said}{over}")
+    return _tile(f"At what cost ({metric})", change_text(value, own, ""), f"{said} the reference.{over}")
 
 
 def _sure_tile(run: Run, metric: str) -> Markup:

@@ -195,14 +195,13 @@ class Search:
         """
         network, design = self.convert(), self.design()
         tables = self.device.tables(self.reference)
-        if tables is not None:
-            return tables
-        with self._timed("bench"):
-            made = self._measure(design, self._affordable(design, "network"), "design", self.settings.runs or 1)
-            self._report_failures(made)
-            sizes = {site.name: float(site.elements) for site in network.sites}
-            prior = None if self.device.exact else self._prior(CostPrior(sizes))
-            tables = {metric: self._device_table(made, metric, prior) for metric in self.device.metrics}
+        if tables is None:
+            with self._timed("bench"):
+                made = self._measure(design, self._affordable(design, "network"), "design", self.settings.runs or 1)
+                self._report_failures(made)
+                sizes = {site.name: float(site.elements) for site in network.sites}
+                prior = None if self.device.exact else self._prior(CostPrior(sizes))
+                tables = {metric: self._device_table(made, metric, prior) for metric in self.device.metrics}
         for table in tables.values():
             self.folder.save_table(table)
         return tables
@@ -485,6 +484,7 @@ class Search:
             "notes": result.notes,
             "seconds": {stage: round(seconds, 1) for stage, seconds in result.seconds.items()},
             "seeds": self.settings.seeds,
+            "scores": {self.settings.kind.name: {"higher_is_better": self.settings.kind.higher_is_better}},
         }
         save_proposals(self.folder.file("proposals.json"), result.proposals, context)
         best = result.best.assignment

@@ -62,6 +62,17 @@ def test_its_commands_work_as_they_stand(copied, tmp_path, monkeypatch):
     assert (tmp_path / "ilp-2.keras").exists()
 
 
+def test_a_search_by_tables_alone(run_folder, tiny, fast, tmp_path):
+    """Nothing was measured; the report says so, and has the tables."""
+    out = tmp_path / "given"
+    device = f"--device=tables:{run_folder / 'tables' / 'latency.csv'}"
+    assert cli.main(["search", f"--model={tiny}", f"--out={out}", device, *fast]) == 0
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert "Predicted by the table; tables:latency.csv has not measured this network." in page
+    assert "predicted only" in page and "Measured on" not in page
+    assert "latency table: change against the reference, 4 sites" in page
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -71,7 +71,7 @@ def test_what_counts_as_mixed_and_what_the_fit_has_seen():
 
 def test_scores_are_means_over_the_initializations_of_the_last_conditions():
     def score(assignment, value, seed, size=16):
-        conditions = {"seed": seed, "batch_size": size}
+        conditions = {"seed": seed, "batch_size": size, "images": f"batch {seed}"}
         return Measurement("nwot", "", assignment, (value,), (100.0 + seed,), conditions=conditions)
 
     journal = [

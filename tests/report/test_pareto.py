@@ -38,6 +38,13 @@ def test_the_front_has_what_no_other_beats():
     assert front(pareto_plot(run_of(proposals, ties), "latency", "nwot")) == ["fast", "good", "the same"]
 
 
+def test_of_a_divergence_less_is_better():
+    run = run_of([row("fast", 7.0, 3.0), row("good", 9.0, 1.0), row("beaten", 9.5, 4.0)])
+    assert front(pareto_plot(run, "latency", "nwot")) == ["fast", "beaten", "reference"]
+    run.context["scores"] = {"nwot": {"higher_is_better": False}}
+    assert front(pareto_plot(run, "latency", "nwot")) == ["fast", "good"]
+
+
 def test_every_network_has_its_mark_and_its_bars():
     run = run_of([row("one", 7.0, 3.0), row("two", 8.0, 4.0, math.nan)], [row("all relu", 9.0, 2.0)])
     plot = pareto_plot(run, "latency", "nwot")

@@ -105,6 +105,19 @@ def test_a_difference_within_its_error_is_no_change(small):
     assert "4.2 % more time" in words(report_page(Run.load(small)))
 
 
+@pytest.mark.parametrize(
+    ("value", "higher_is_better", "said"),
+    [(210.0, True, "Better"), (190.0, True, "Worse"), (210.0, False, "Worse"), (190.0, False, "Better")],
+)
+def test_whether_more_of_a_score_is_better_is_the_run_s_to_say(small, value, higher_is_better, said):
+    rows = [row.to_json() for row in load_proposals(small / "proposals.json")]
+    rows[0]["measured"]["nwot"] = {"value": value, "standard_error": 0.8}
+    change(small, proposals=rows, scores={"nwot": {"higher_is_better": higher_is_better}})
+    assert f"{value - 203:+.2f} ± 0.80 {said} than the reference.".replace("-", "−") in words(
+        report_page(Run.load(small))
+    )
+
+
 def test_it_shows_how_to_apply_the_result(small):
     text = words(report_page(Run.load(small)))
     assert f"--assignment='{small}/proposals.json#ilp-2' --out=ilp-2.keras" in text
