@@ -157,17 +157,29 @@ def with_measured(row: Proposal, metric: str, estimate: Estimate) -> Proposal:
 
 
 def notes(rows: Sequence[Proposal], measured: Mapping[Assignment, Sequence[Measurement]]) -> list[str]:
-    """Returns what there is to know about how the device runs each network, a line for each that has something."""
-    lines = []
-    for row in rows:
-        for one in list(measured.get(row.assignment, ()))[:1]:
-            if one.failure:
-                said = [f"cannot be run: {one.failure}"]
-            else:
-                said = [say(one.conditions[key]) for key, say in _REMARKS.items() if one.conditions.get(key)]
-            if any(said):
-                lines.append(f"{row.name}: {'; '.join(filter(None, said))}.")
+    """Returns what there is to know about how the device runs networks: of the first, and where others differ from it.
+
+    Args:
+      rows: The networks, the reference first.
+      measured: The device's measurements of them.
+    """
+    remarks = {row.name: _remarks(measured.get(row.assignment, ())) for row in rows}
+    own = remarks[rows[0].name]
+    lines = [f"{rows[0].name}: {'; '.join(own)}; the others likewise, unless they are named."] if own else []
+    for row in rows[1:]:
+        new = [remark for remark in remarks[row.name] if remark not in own]
+        if new:
+            lines.append(f"{row.name}: {'; '.join(new)}.")
     return lines
+
+
+def _remarks(measurements: Sequence[Measurement]) -> list[str]:
+    for one in measurements[:1]:
+        if one.failure:
+            return [f"cannot be run: {one.failure}"]
+        said = (say(one.conditions[key]) for key, say in _REMARKS.items() if one.conditions.get(key))
+        return [remark for remark in said if remark]
+    return []
 
 
 def _split(partitions: int) -> str:

@@ -5,9 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from keras_actnas.core import Assignment, Constraint, Estimate, MetricTable, Proposal
+from keras_actnas.core import Assignment, Constraint, Estimate, Measurement, MetricTable, Proposal
 from keras_actnas.search import SearchSettings
-from keras_actnas.search.verification import MarginSearch, choose, predicted_metrics, rank
+from keras_actnas.search.verification import MarginSearch, choose, notes, predicted_metrics, rank
 
 REFERENCE = Assignment.uniform(["a", "b", "c"], "silu")
 SETTINGS = SearchSettings(activations=("silu", "relu"), top_k=2, min_distance=2)
@@ -83,3 +83,19 @@ def test_a_table_without_a_value_predicts_nothing():
     table = dataclasses.replace(TABLE, delta=holes)
     assert predicted_metrics(proposal("a"), {"latency": table}, {"latency": Estimate(100.0)}) == {}
     assert set(predicted_metrics(proposal("b"), {"latency": table}, {"latency": Estimate(100.0)})) == {"latency"}
+
+
+def test_notes_say_what_is_alike_once():
+    def made(row, **conditions):
+        failure = conditions.pop("failure", "")
+        return Measurement("latency", "ms", row.assignment, (), conditions=conditions, failure=failure)
+
+    rows = [proposal(), proposal("a"), proposal("b"), proposal("c")]
+    rows = [dataclasses.replace(row, name=name) for row, name in zip(rows, ("reference", "x", "y", "z"), strict=True)]
+    conditions = [{"partitions": 3}, {"partitions": 3}, {"partitions": 5}, {"failure": "no kernel"}]
+    measured = {row.assignment: [made(row, **kept)] for row, kept in zip(rows, conditions, strict=True)}
+    lines = notes(rows, measured)
+    assert [line.split(":")[0] for line in lines] == ["reference", "y", "z"]
+    assert "in 3 parts" in lines[0] and "in 5 parts" in lines[1] and "cannot be run: no kernel" in lines[2]
+    whole = {row.assignment: [made(row, partitions=1)] for row in rows}
+    assert notes(rows, whole) == []
