@@ -1,3 +1,5 @@
+import signal
+
 import keras
 import pytest
 
@@ -11,3 +13,7 @@ def pytest_collection_modifyitems(items):
         if item.get_closest_marker("compiles"):
             item.add_marker(pytest.mark.slow)
             item.add_marker(pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning"))
+
+
+# What a shell starts in the background ignores SIGINT, and so do its children. Tests interrupt both.
+signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -66,7 +66,7 @@ def stop(journal: Path) -> None:
     with contextlib.suppress(OSError, ValueError):
         process, _, measured = _LOCK.read_text(encoding="utf-8").partition(" ")
         if measured == str(journal.resolve()):
-            os.killpg(int(process), signal.SIGINT)
+            os.killpg(int(process), signal.SIGTERM)  # SIGINT may be ignored by what a shell starts.
 
 
 def _stop_mark(journal: Path) -> Path:

@@ -121,10 +121,10 @@ def test_an_interrupted_question_is_not_answered_to_the_next(network_file):
     process = LineProcess("keras_actnas.tflite_bench.worker", "keras_actnas.tflite_bench.worker:open_tflite", "{}")
     process.ask({"reference": str(network_file), "warmup": 1})
     request = {"candidate": str(network_file), "warmup": 1, "reopen": False}
-    interrupt = threading.Timer(0.5, signal.raise_signal, [signal.SIGINT])
+    interrupt = threading.Timer(0.5, signal.pthread_kill, [threading.main_thread().ident, signal.SIGINT])
     interrupt.start()
     with pytest.raises(KeyboardInterrupt):
-        process.ask({**request, "runs": 10**7})
+        process.ask({**request, "runs": 10**6})
     process.ask({"reference": str(network_file), "warmup": 1})
     assert len(process.ask({**request, "runs": 3})["samples"]) == 3
     process.close()

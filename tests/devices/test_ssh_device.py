@@ -161,7 +161,7 @@ def test_who_follows_over_a_dead_connection_starts_nothing_after_a_stop(tmp_path
     threads += [threading.Thread(target=following.follow, args=([sys.executable, "-c", code, str(journal)], journal))]
     for thread in threads:
         thread.start()
-    while not journal.exists():
+    while not (journal.exists() and journal.read_bytes()):
         time.sleep(0.05)
     following.stop(journal)
     for thread in threads:
