@@ -21,6 +21,7 @@ _PACKAGE = "keras_actnas"
 _ENTRY_POINTS = (f"{_PACKAGE}.devices.on_device", f"{_PACKAGE}.tflite_bench.worker")
 # Any Python can read this, also one that is too old for the rest.
 _MAIN = b"""\
+import signal
 import sys
 
 if sys.version_info < (3, 10):
@@ -32,6 +33,8 @@ except ImportError:
 from keras_actnas.devices.on_device import main
 
 if __name__ == "__main__":
+    # Whoever stops this, or shuts the board down, interrupts it.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(main())
 """
 

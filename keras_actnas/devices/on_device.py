@@ -9,9 +9,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import signal
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,10 +37,6 @@ def main(arguments: list[str] | None = None, bundle: str = sys.argv[0]) -> int:
     """
     parser = _parser(bundle)
     options = parser.parse_args(arguments)
-    if (
-        threading.current_thread() is threading.main_thread()
-    ):  # `stop`, or a board that shuts down, is an interrupt too.
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
     out = Path(options.out)
     try:
         if options.stop:
