@@ -1,9 +1,9 @@
 """What a latency table is worth: single swaps, as in the paper, against designed mixtures, on networks unseen by both.
 
 Both get as many measured networks and as many timed runs of each; a third table gets a quarter of the networks. The
-measurements are made in turns, so that the machine's moods are the same for all. Networks that are held out are measured
-until their standard error is below `--precision`. Everything goes into the journal in `--out`, and what is there
-already is not measured again: the fits can be looked at anew without measuring.
+measurements are made in turns, so that the machine's moods are the same for all. Networks that are held out are
+measured until their standard error is below `--precision`. Everything goes into the journal in `--out`, and what is
+there already is not measured again: the fits can be looked at anew without measuring.
 
   python benchmarks/latency_table.py --model=yolov5n --image_size=320 --out=latency-table
 """

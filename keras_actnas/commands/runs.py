@@ -38,11 +38,24 @@ def define_run_flags(values: flags.FlagValues) -> None:
         flag_values=values,
     )
     define_design_flags(values, _DEFAULTS.minutes)
+    flags.DEFINE_boolean(
+        "loop", _DEFAULTS.loop,
+        "Measure the proposals, fit the tables again, and solve again, until predictions and measurements agree.",
+        flag_values=values,
+    )  # fmt: skip
     flags.DEFINE_integer(
         "rounds",
         _DEFAULTS.rounds,
-        "How often proposals may be scored and, if they break a bound on the score, solved for again.",
+        "How often proposals may be scored and, if they break a bound on the score, solved for again; and rounds of "
+        "--loop, at most.",
         lower_bound=1,
+        flag_values=values,
+    )
+    flags.DEFINE_integer(
+        "evaluations",
+        _DEFAULTS.evaluations,
+        "Networks that a local search may try after --loop, on a device whose values are exact; 0 for none.",
+        lower_bound=0,
         flag_values=values,
     )
     _define_score_flags(values)
@@ -79,7 +92,7 @@ def define_design_flags(values: flags.FlagValues, minutes: float | None = None) 
         lower_bound=1, flag_values=values,
     )  # fmt: skip
     flags.DEFINE_float(
-        "minutes", minutes, "Time budget for measuring the design, and again for verifying.",
+        "minutes", minutes, "Time budget for measuring the design, again for --loop, and again for verifying.",
         lower_bound=0.0, flag_values=values,
     )  # fmt: skip
     flags.DEFINE_integer(
@@ -262,7 +275,9 @@ def model_name(values: Any) -> str:
 _SETTINGS = (
     "design",
     "networks",
+    "loop",
     "rounds",
+    "evaluations",
     "runs",
     "minutes",
     "proxy",

@@ -32,7 +32,7 @@ class Measurement:
       assignment: What was measured.
       samples: Raw values, in the order of measuring; none when the measurement failed.
       reference_samples: Raw values of the reference network under the same conditions, one for each sample.
-      purpose: Why it was made: "design" (to fit a table) or "verify" (to check a proposal).
+      purpose: Why it was made: "design" (to fit a table), "verify" (to check a proposal), ...
       model: Hash of the network that all assignments of the journal are made from.
       conditions: What else tells one measurement from another: seed, threads, runtime, ...
       device: Description of the machine.

@@ -71,8 +71,9 @@ class Request:
       assignments: The candidates, in the order of measuring.
       reference: The network that every candidate is measured beside.
       runs: Timed runs of each, in turns.
-      purpose: "design" (to fit a table), "verify" (to check a proposal), "confirm" or "probe". What was measured for
-        one purpose does not count for another, unless the device is exact.
+      purpose: "design" (to fit a table), "round" (a proposal that the table is fitted to as well), "verify" (to check a
+        proposal), "confirm" or "probe". What was measured for one purpose does not count for another, unless the device
+        is exact.
       model: Fingerprint of the model.
       inspect: Whether each candidate is inspected as well: see `Device.inspect`.
       reopen: Whether a device whose figures depend on where networks come to lie in memory opens both several times

@@ -23,6 +23,9 @@ from keras_actnas.report.text import scale_of_changes
 LEAST = 3
 """Networks below which nothing is said of them."""
 
+FITTED = ("design", "round")
+"""Purposes of measurements that tables are fitted to."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Check:
@@ -109,7 +112,7 @@ def _readings(lines: Iterable[Measurement], exact: bool) -> _Values:
     for one in lines:
         own = reference_estimate([one], exact)
         value = estimate(one, own, exact)
-        values[one.assignment, one.purpose == "design"] = own, value - own.value
+        values[one.assignment, one.purpose in FITTED] = own, value - own.value
     return values
 
 
@@ -126,7 +129,7 @@ def _scores(lines: Sequence[Measurement]) -> _Values:
             changes = np.array([one.samples[0] - one.reference_samples[0] for one in made])
             error = float(changes.std(ddof=1) / math.sqrt(most)) if most > 1 else math.nan
             own = Estimate(float(np.mean([one.reference_samples[0] for one in made])))
-            values[assignment, made[0].purpose == "design"] = own, Estimate(float(changes.mean()), error)
+            values[assignment, made[0].purpose in FITTED] = own, Estimate(float(changes.mean()), error)
     return values
 
 

@@ -13,6 +13,7 @@ from keras_actnas.report.layout import captioned, note, section, side_by_side
 from keras_actnas.report.markup import Markup, element, join
 from keras_actnas.report.palette import legend, looks
 from keras_actnas.report.pareto import pareto_plot
+from keras_actnas.report.rounds import rounds_section
 from keras_actnas.report.run import Run
 from keras_actnas.report.strips import depth_strips
 from keras_actnas.report.style import style_sheet
@@ -137,6 +138,7 @@ _SECTIONS: dict[str, tuple[str, Callable[[Run], Markup]]] = {
     "networks": ("Networks", networks_section),
     "trade-off": ("Trade-off", _trade_off_section),
     "predicted": ("Predicted and found", _changes_section),
+    "rounds": ("Rounds", rounds_section),
     "depth": ("Along the depth", _depth_section),
     "tables": ("Tables", _tables_section),
     "additivity": ("Additivity", additivity_section),

@@ -13,6 +13,7 @@ from keras_actnas.core.constraints import Constraint
 from keras_actnas.core.errors import InputError
 from keras_actnas.core.journal import Journal, Measurement
 from keras_actnas.core.proposal import Proposal, read_proposals
+from keras_actnas.core.rounds import Round
 from keras_actnas.core.run_files import IDENTITY, read_identity, read_tables
 from keras_actnas.core.table import MetricTable
 
@@ -73,6 +74,11 @@ class Run:
         _check(folder, reference, proposals, tables)
         journal = Journal(folder / "journal.jsonl").measurements
         return cls(folder, identity, context, reference, proposals, baselines, tables, journal)
+
+    @cached_property
+    def rounds(self) -> list[Round]:
+        """The rounds of a closed loop; none where there was no loop."""
+        return [Round.from_json(content) for content in self.context.get("rounds", ())]
 
     @property
     def best(self) -> Proposal:

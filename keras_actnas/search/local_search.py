@@ -51,7 +51,7 @@ def solve_local(
       minimize: What to make as small as can be, as in `solve_ilp`.
       constraints: Bounds on measured metrics.
       maximize: What to make as large as can be, in place of `minimize`.
-      activations: Candidates for every site, besides the reference's own.
+      activations: Candidates for every site, besides the activation that the reference has there.
       rules: What the choice must keep to besides.
       starts: Where to start from, such as a solver's proposals; each that keeps the rules is measured. Without any, the
         search starts from the reference, or where that breaks the rules, from a random network.
@@ -74,8 +74,10 @@ def solve_local(
     """
     if not is_whole(evaluations) or evaluations < 2:
         raise InputError(f"Expected evaluations to be an integer of at least 2. Received: {evaluations!r}.")
-    names = parse_activations([*activations, *reference.values()])
-    grid = Grid(tuple(reference), names, np.ones((len(reference), len(names)), bool), rules)
+    candidates = parse_activations(activations)
+    names = tuple(dict.fromkeys([*candidates, *reference.values()]))
+    usable = np.array([[name in candidates or name == own for name in names] for own in reference.values()])
+    grid = Grid(tuple(reference), names, usable, rules)
     objective = Objective.of(minimize, maximize)
     search = _LocalSearch(grid, _Judge(measure, reference, objective, constraints, evaluations), seed)
     search.run([*starts, *([] if starts else [reference])])

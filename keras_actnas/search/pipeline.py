@@ -2,60 +2,47 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import os
-import time
-import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 
 import keras
 
 from keras_actnas.core.assignment import Assignment
 from keras_actnas.core.constraints import Constraint
 from keras_actnas.core.errors import InputError
-from keras_actnas.core.files import write_atomically
-from keras_actnas.core.journal import Measurement
-from keras_actnas.core.proposal import Proposal, save_proposals
+from keras_actnas.core.proposal import Proposal
+from keras_actnas.core.rounds import Round
 from keras_actnas.core.table import MetricTable
-from keras_actnas.devices import Device, HostDevice, Network, Request, record
-from keras_actnas.devices.plan import DEFAULT_RUNS, affordable_runs, measuring_seconds
-from keras_actnas.devices.recording import MORE_UNITS, board_of, unsupported
+from keras_actnas.devices import Device, HostDevice, Network
+from keras_actnas.devices.recording import MORE_UNITS, board_of
 from keras_actnas.export.activation_ops import check_editable
-from keras_actnas.export.keras_files import save_keras
-from keras_actnas.search import readings, scores
-from keras_actnas.search.designs import is_exhaustive, make_design
+from keras_actnas.search import readings
+from keras_actnas.search.closed_loop import ClosedLoop
 from keras_actnas.search.fingerprint import model_fingerprint
 from keras_actnas.search.grid import check_rules
-from keras_actnas.search.ilp import InfeasibleError, solve_ilp
-from keras_actnas.search.preparation import (
-    CALIBRATION_IMAGES,
-    check_finite,
-    check_same_sites,
-    images_for,
-    make_processes,
-    make_proxies,
-)
-from keras_actnas.search.priors import CostPrior, CurvePrior, Prior
+from keras_actnas.search.ilp import solve_ilp
+from keras_actnas.search.measuring import Measured, Measuring, Say
+from keras_actnas.search.polishing import polished
+from keras_actnas.search.preparation import check_finite, check_same_sites
 from keras_actnas.search.progress import Progress
-from keras_actnas.search.proxies.registry import Proxy
-from keras_actnas.search.proxies.tasks import Compute
+from keras_actnas.search.refinement import Refinement
+from keras_actnas.search.results import write_results
 from keras_actnas.search.run_folder import RunFolder
+from keras_actnas.search.scoring import Scoring
 from keras_actnas.search.settings import SearchResult, SearchSettings
-from keras_actnas.search.tables import average_tables, fit_table
+from keras_actnas.search.stopwatch import Stopwatch
 from keras_actnas.search.verification import (
     TENSOR_MEMORY,
-    MarginSearch,
-    choose,
     measured_metrics,
     notes,
     predicted_metrics,
     rank,
     with_measured,
 )
-from keras_actnas.surgery import current_assignment, replace_activations
+from keras_actnas.surgery import current_assignment
 
-Say = Callable[[str], None]
+Tables = dict[str, MetricTable]
 
 
 class Search:
@@ -70,6 +57,11 @@ class Search:
       name: What the model is called in the run folder.
       progress: Wraps an iterable for a progress bar: `progress(iterable, label)`.
       say: Receives a line of text for each thing worth knowing.
+
+    Attributes:
+      folder: The run folder.
+      measuring: The device's side.
+      scoring: The proxy's side.
 
     Raises:
       InputError: The model has no activation to swap, or the folder belongs to another run.
@@ -88,40 +80,39 @@ class Search:
         say: Say = lambda line: None,
     ) -> None:
         self.model = model
-        self.score_model = score_model or model
         self.settings = settings or SearchSettings()
         self.device = device or HostDevice()
-        self.seconds: dict[str, float] = {}
-        self._progress = progress
-        self._say = say
-        self._proxies: list[Proxy] = []
-        self._compute: Compute | None = None
-        self._network: Network | None = None
-        self._activations: tuple[str, ...] = ()
+        score_model = score_model or model
         self.settings.check_metrics([*self.device.metrics, self.settings.kind.name])
-        check_same_sites(self.model, self.score_model)
+        check_same_sites(model, score_model)
         check_editable(self.settings.activations)
         check_rules(self.settings.rules, current_assignment(model), self.settings.activations)
-        self._fingerprint = model_fingerprint(model)
-        if self.device.model not in (None, self._fingerprint):
-            raise InputError(
-                f"Expected measurements of this model, {self._fingerprint}. Received: {self.device.name} with those of "
-                f"another, {self.device.model}. The model has to be the same, with the same weights (--seed)."
-            )
-        self.folder = RunFolder(out, self._identity(name))
-
-    def _identity(self, name: str) -> dict[str, object]:
-        """Returns what the measurements depend on; what a person would name first comes first."""
-        return {
-            "model": name or self.model.name,
-            "input_shape": list(self.model.inputs[0].shape[1:]),
-            "seed": self.settings.seed,
-            "device": self.device.name,
-            **self.device.conditions,
-            **{f"device {key}": value for key, value in board_of(self.device.describe()).items()},
-            "precision": self.device.precision,
-            "weights and structure": self._fingerprint,
-        }
+        fingerprint = model_fingerprint(model)
+        self._check_device(fingerprint)
+        self.folder = RunFolder(out, self._identity(name, fingerprint))
+        self._watch = Stopwatch()
+        self.measuring = Measuring(
+            model,
+            self.device,
+            self.folder,
+            self.settings,
+            fingerprint,
+            watch=self._watch,
+            progress=progress,
+            say=say,
+        )
+        self.scoring = Scoring(
+            score_model,
+            self.measuring,
+            self.folder,
+            self.settings,
+            fingerprint,
+            watch=self._watch,
+            progress=progress,
+        )
+        self._design_made: Measured = {}
+        self._refinement = Refinement(self.solve, self.score, self.scoring.missed, self.settings)
+        self._loop = ClosedLoop(self.measuring, self.refine, self.settings, watch=self._watch, say=say)
 
     def run(self) -> SearchResult:
         """Runs every stage; leaves tables, proposals and the best network in the folder."""
@@ -129,103 +120,40 @@ class Search:
             self.check()
             self.convert()
             tables = {**self.bench(), self.settings.kind.name: self.score()}
+            if self.settings.loop:
+                proposals, tables, rounds = self.loop(tables)
+                return self.verify(proposals, tables, rounds)
             return self.verify(*self.refine(tables))
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """Stage -> time it took so far, s."""
+        return self._watch.seconds
 
     def check(self) -> None:
         """Scores the reference once, so that what is wrong with model or images comes up before minutes of work."""
         check_finite(self.model)
-        with self._timed("score"):
-            self._scores([], "design", current_assignment(self.model), self.settings.score_starts()[:1])
+        self.scoring.check(current_assignment(self.model))
 
     def convert(self) -> Network:
         """Returns the converted network; converts only where the folder has none yet."""
-        if self._network is None:
-            path = self.folder.file(f"reference{self.device.suffix}")
-            with self._timed("convert"):
-                if not path.exists():
-                    images = (
-                        None
-                        if self.device.precision == "float32"
-                        else images_for(self.model, self.settings, CALIBRATION_IMAGES)
-                    )
-                    self._say(str(self.device.convert(self.model, path, images)))
-                self._network = self.device.open_network(path)
-        return self._network
+        return self.measuring.network
 
     @property
     def reference(self) -> Assignment:
         """The model's own activations, at the sites that the converted network can exchange."""
-        return current_assignment(self.model).at(self.convert().reference)
+        return self.measuring.reference
 
-    def activations(self) -> tuple[str, ...]:
-        """Returns the candidates, without those that the device cannot run, which is not the same as slow."""
-        if not self._activations:
-            wanted = self.settings.activations
-            with self._timed("bench"), self.folder.journal as journal:
-                network = self.convert()
-                refused = unsupported(self.device, network, wanted, journal, self.reference, self._fingerprint)
-            for name, reason in refused.items():
-                self._say(f"{self.device.name} cannot run {name}, which is no candidate then: {reason}")
-            self._activations = tuple(name for name in wanted if name not in refused)
-            if not self._activations:
-                raise InputError(
-                    f"Expected activations that {self.device.name} can run. Received: {', '.join(wanted)}; "
-                    f"{next(iter(refused.values()))}"
-                )
-        return self._activations
-
-    def design(self, name: str | None = None) -> list[Assignment]:
-        """Returns the networks to measure, or those of a design by name.
-
-        Where a device has measured already, they are those that it has measured.
-        """
-        settings, reference = self.settings, self.reference
-        if name is None:
-            if self.device.available is not None:
-                measured = self.device.available.items()
-                return [one for one, purpose in measured if purpose == "design" and one != reference]
-            name = settings.device_design(self.device.exact)
-        settings.check_networks({*settings.activations, *reference.values()})
-        return make_design(name, reference, self.activations(), settings.networks, settings.seed)
-
-    def bench(self) -> dict[str, MetricTable]:
+    def bench(self) -> Tables:
         """Has the device measure the design; returns and saves its tables, such as that of the latency.
 
         The tables that a device brings along are taken as they are.
         """
-        network, design = self.convert(), self.design()
         tables = self.device.tables(self.reference)
         if tables is None:
-            with self._timed("bench"):
-                made = self._measure(design, self._affordable(design, "network"), "design", self.settings.runs or 1)
-                self._report_failures(made)
-                sizes = {site.name: float(site.elements) for site in network.sites}
-                prior = None if self.device.exact else self._prior(CostPrior(sizes))
-                tables = {metric: self._device_table(made, metric, prior) for metric in self.device.metrics}
-        for table in tables.values():
-            self.folder.save_table(table)
-        return tables
-
-    def _device_table(self, made: dict[Assignment, list[Measurement]], metric: str, prior: Prior | None) -> MetricTable:
-        exact, lines = self.device.exact, readings.of_metric(made, metric)
-        reference = readings.reference_estimate(lines, exact)
-        return fit_table(
-            readings.observations(lines, reference, exact),
-            self.reference,
-            self.activations(),
-            reference,
-            metric=metric,
-            unit=self.device.metrics[metric],
-            prior=prior,
-            context={
-                "device": self.device.name,
-                "estimated": self.device.estimated,
-                "design": self.settings.device_design(exact),
-                "networks": len(made),
-                "conditions": dict(self.device.conditions),
-                "described": dict(lines[0].device),
-            },
-        )
+            self._design_made = self.measuring.measure_design(self.measuring.design())
+            tables = self.measuring.tables(self._design_made)
+        return self._saved(tables)
 
     def score(self, also: Sequence[Assignment] = ()) -> MetricTable:
         """Scores the design by the proxy; returns and saves its table: the mean over initializations and batches.
@@ -233,36 +161,14 @@ class Search:
         Args:
           also: More networks to score and to fit the table to.
         """
-        settings, own, starts = self.settings, self.reference, self.settings.score_starts()
-        design = self.design(settings.score_design)
-        with self._timed("score"):
-            made = self._scores([*design, *also], "design", own, starts)
-            tables = [
-                fit_table(
-                    observations,
-                    own,
-                    self.activations(),
-                    reference,
-                    metric=made[0].metric,
-                    unit=made[0].unit,
-                    prior=self._prior(CurvePrior()),
-                    context={
-                        "design": settings.score_design,
-                        "networks": len({one.assignment for one in made}),
-                        "seeds": [seed for seed, _ in starts],
-                        "batches": settings.batches,
-                    },
-                )
-                for reference, observations in scores.score_observations(made)
-            ]
-            table = average_tables(tables)
+        table = self.scoring.table(also)
         self.folder.save_table(table)
         return table
 
-    def solve(self, tables: dict[str, MetricTable], constraints: Sequence[Constraint] | None = None) -> list[Proposal]:
+    def solve(self, tables: Tables, constraints: Sequence[Constraint] | None = None) -> list[Proposal]:
         """Returns the best assignments that the tables promise, under the settings' constraints or others."""
         settings = self.settings
-        with self._timed("solve"):
+        with self._watch("solve"):
             result = solve_ilp(
                 tables,
                 minimize=settings.minimize,
@@ -276,63 +182,51 @@ class Search:
             )
         return result.proposals
 
-    def refine(self, tables: dict[str, MetricTable]) -> tuple[list[Proposal], dict[str, MetricTable]]:
-        """Returns proposals, and the tables with what was learned from scoring them.
+    def refine(self, tables: Tables) -> tuple[list[Proposal], Tables]:
+        """Returns proposals that keep the bounds on the score as computed, and the tables, the score's fitted again.
 
-        A solver goes where the tables err in its favour. A score is cheap to compute, so proposals are scored, the
-        score table is fitted again, and, if they miss a bound on the score, solved again with that bound tightened:
-        by what they missed it by, then by as little as will do, until `rounds` are over. Single swaps, the paper's
-        protocol, are taken as they are.
+        Single swaps, the paper's protocol, are taken as they are.
         """
-        settings = self.settings
-        if settings.design == "single_swaps":
+        if self.settings.design == "single_swaps":
             return self.solve(tables), tables
-        found: dict[Assignment, Proposal] = {}
-        search = MarginSearch()
-        margins: list[float] = [0.0] * len(settings.constraints)
-        for _ in range(settings.rounds):
-            tightened = [
-                bound.tightened(search.share * by) for bound, by in zip(settings.constraints, margins, strict=True)
-            ]
-            try:
-                proposals = self.solve(tables, tightened)
-            except InfeasibleError:
-                if not found:
-                    raise
-                break  # Only the tightened bounds cannot be kept.
-            found = {**{proposal.assignment: proposal for proposal in proposals}, **found}
-            tables = {**tables, settings.kind.name: self.score(also=list(found))}
-            missed = self._missed([proposal.assignment for proposal in proposals])
-            if not any(margins):
-                margins = missed
-            if not any(margins):
-                break
-            search.report(kept=not any(missed))
-        kept = {assignment for assignment in found if not any(self._missed([assignment]))}
-        return choose(list(found.values()), kept, tables, settings), tables
+        return self._refinement.run(tables)
 
-    def verify(self, proposals: Sequence[Proposal], tables: dict[str, MetricTable]) -> SearchResult:
+    def loop(self, tables: Tables) -> tuple[list[Proposal], Tables, list[Round]]:
+        """Measures proposals and fits the tables again until both agree; returns both, and what each round found.
+
+        On an exact device a local search on the device itself follows.
+
+        Args:
+          tables: What `bench` and `score` returned.
+        """
+        proposals, tables, rounds = self._loop.run(tables, self._design_made)
+        self._saved(tables)
+        if self.device.exact and self.settings.evaluations:
+            proposals = polished(proposals, self.measuring, self.scoring, self.settings, self._watch)
+        return proposals, tables, rounds
+
+    def verify(self, proposals: Sequence[Proposal], tables: Tables, rounds: Sequence[Round] = ()) -> SearchResult:
         """Measures and scores every proposal, puts the best first, and writes the results.
 
         The best is measured once more, and that is the latency it is reported with: the first measurement made it the
         best, partly by luck.
+
+        Args:
+          proposals: What was proposed.
+          tables: Metric -> table.
+          rounds: What the rounds of a closed loop found, for the report.
         """
-        reference = self.reference
-        uniform = [Proposal(f"all {name}", Assignment.uniform(reference, name)) for name in self.activations()]
+        reference, main = self.reference, next(iter(self.device.metrics))
+        uniform = [Proposal(f"all {name}", Assignment.uniform(reference, name)) for name in self.measuring.activations]
         rows = [*proposals, *(row for row in uniform if row.assignment != reference)]
-        main = next(iter(self.device.metrics))
-        with self._timed("verify"), self.folder.journal:
+        with self._watch("verify"), self.folder.journal:
             baseline, rows, times = self.evaluate(rows, tables)
             ranked = rank(rows[: len(proposals)], baseline, self.settings)
             best, *others = (dataclasses.replace(row, name=f"ilp-{n}") for n, row in enumerate(ranked, start=1))
             if main in best.measured and not self.device.exact and self.device.available is None:
                 runs = len(times[best.assignment][0].samples)
-                again = readings.of_metric(self._measure([best.assignment], runs, "confirm", runs), main)
+                again = readings.of_metric(self.measuring.measure([best.assignment], runs, "confirm"), main)
                 best = with_measured(best, main, readings.estimate(again[0], baseline.measured[main]))
-        proxy = self.settings.kind.name
-        units = {**self.device.metrics, proxy: tables[proxy].unit}
-        more = {**MORE_UNITS, TENSOR_MEMORY: "KiB"}
-        units.update({metric: unit for metric, unit in more.items() if metric in baseline.measured})
         result = SearchResult(
             baseline,
             [best, *others],
@@ -341,16 +235,15 @@ class Search:
             self.settings,
             self.seconds,
             self.device.name,
-            units,
+            self._units(baseline, tables),
             notes([baseline, best, *others, *rows[len(proposals) :]], times),
+            list(rounds),
         )
-        with self._timed("write"):
-            self._write(result)
+        with self._watch("write"):
+            write_results(result, self.model, self.measuring, self.folder)
         return result
 
-    def evaluate(
-        self, rows: Sequence[Proposal], tables: dict[str, MetricTable]
-    ) -> tuple[Proposal, list[Proposal], dict[Assignment, list[Measurement]]]:
+    def evaluate(self, rows: Sequence[Proposal], tables: Tables) -> tuple[Proposal, list[Proposal], Measured]:
         """Measures and scores networks, and the reference beside them.
 
         Args:
@@ -362,11 +255,11 @@ class Search:
         """
         reference, exact, main = self.reference, self.device.exact, next(iter(self.device.metrics))
         networks, available = [row.assignment for row in rows], self.device.available
-        runs = self._affordable(networks, "proposal", tables[main].reference_value.value)
+        runs = self.measuring.affordable(networks, "proposal", tables[main].reference_value.value)
         measurable = [one for one in (reference, *networks) if available is None or one in available]
-        times = self._measure(measurable, runs, "verify", runs)
-        self._report_failures(times)
-        made = self._scores(networks, "verify", reference, self.settings.score_starts())
+        times = self.measuring.measure(measurable, runs, "verify")
+        self.measuring.report_failures(times)
+        made = self.scoring.scores(networks, "verify")
         own, measured = measured_metrics(times, made, reference, exact)
         # Where no proposal can be measured, the reference's values are those that were measured with the design.
         earlier = {metric: tables[metric].reference_value for metric in self.device.metrics}
@@ -377,123 +270,40 @@ class Search:
         ]
         return Proposal("reference", reference, measured=own), found, times
 
-    def proxies(self) -> list[Proxy]:
-        """Returns the proxy on every batch of images; they are made once."""
-        if not self._proxies:
-            self._proxies = make_proxies(self.score_model, self.settings)
-            if self.settings.score_processes:
-                processes = make_processes(self.score_model, self.settings, self._proxies)
-                weakref.finalize(self, processes.close)
-                self._compute = processes
-        return self._proxies
-
-    def _missed(self, assignments: Sequence[Assignment]) -> list[float]:
-        """Returns, for every constraint, by how much the computed scores miss it at most; 0 for other metrics."""
-        reference = self.reference
-        made = self._scores(assignments, "design", reference, self.settings.score_starts())
-        own, estimates = scores.score_estimates(made, reference)
-        return [
-            max(bound.shortfall(estimates[assignment].value, own.value) for assignment in assignments)
-            if bound.metric == self.settings.kind.name
-            else 0.0
-            for bound in self.settings.constraints
-        ]
-
-    def _prior(self, prior: Prior) -> Prior | None:
-        """Returns the prior, or None where the design tells every effect by itself."""
-        settings = self.settings
-        complete = is_exhaustive(self.reference, self.activations(), settings.networks)
-        return None if complete or settings.design == "single_swaps" else prior
-
-    def _affordable(self, networks: Sequence[Assignment], what: str, reference_ms: float | None = None) -> int:
-        """Returns how many timed runs each network gets: as many as were asked for, or as the time allows."""
-        if self.device.exact or self.device.available is not None:
-            return 1
-        if self.settings.runs:
-            return self.settings.runs
-        reference_ms = reference_ms or self.device.probe(self.convert(), self.reference)
-        runs = affordable_runs(reference_ms, len(networks), 60 * self.settings.minutes)
-        if runs < DEFAULT_RUNS:
-            minutes = measuring_seconds(reference_ms, len(networks), runs) / 60
-            self._say(
-                f"Each {what} gets {runs} timed runs, not {DEFAULT_RUNS}: {len(networks)} of them take about "
-                f"{minutes:.1f} minutes then (--minutes={self.settings.minutes:g}, --runs)."
-            )
-        return runs
-
-    def _measure(
-        self, assignments: Sequence[Assignment], runs: int, purpose: str, least_runs: int
-    ) -> dict[Assignment, list[Measurement]]:
-        single = purpose in ("verify", "confirm")  # A network counts by itself, not as one of many.
-        request = Request(
-            tuple(assignments),
-            self.reference,
-            runs,
-            purpose,
-            self._fingerprint,
-            inspect=purpose == "verify",
-            reopen=single,
-            least_runs=least_runs,
-        )
-        with self.folder.journal as journal:
-            return record(self.device, self.convert(), request, journal, self._progress)
-
-    def _report_failures(self, made: dict[Assignment, list[Measurement]]) -> None:
-        failed = readings.failures(made)
-        if failed:
-            self._say(
-                f"{len(failed)} of {len(made)} networks cannot be run on {self.device.name}, and count for nothing: "
-                f"{next(iter(failed.values()))}"
-            )
-        if made and len(failed) == len(made):
-            raise InputError(
-                f"Expected networks that {self.device.name} can run. Received: none that it can; "
-                f"{next(iter(failed.values()))}"
-            )
-
-    def _scores(
-        self, assignments: Sequence[Assignment], purpose: str, reference: Assignment, starts: Sequence[scores.Start]
-    ) -> list[Measurement]:
-        with self.folder.journal as journal:
-            return scores.score_assignments(
-                self.proxies(),
-                assignments,
-                starts,
-                journal,
-                reference=reference,
-                model_hash=self._fingerprint,
-                purpose=purpose,
-                progress=self._progress,
-                compute=self._compute,
-            )
-
-    def _write(self, result: SearchResult) -> None:
-        context = {
-            "minimize": self.settings.minimize,
-            "maximize": self.settings.maximize,
-            "constraints": [str(constraint) for constraint in self.settings.constraints],
-            "rules": dataclasses.asdict(self.settings.rules),
-            "confidence": self.settings.confidence,
-            "reference": result.reference.to_json(),
-            "baselines": [row.to_json() for row in result.baselines],
-            # What a report says besides.
-            "device": result.device,
-            "exact": self.device.exact,
-            "estimated": list(self.device.metrics) if self.device.estimated else [],
-            "units": result.units,
-            "notes": result.notes,
-            "seconds": {stage: round(seconds, 1) for stage, seconds in result.seconds.items()},
-            "seeds": self.settings.seeds,
-            "scores": {self.settings.kind.name: {"higher_is_better": self.settings.kind.higher_is_better}},
+    def _identity(self, name: str, fingerprint: str) -> dict[str, object]:
+        """Returns what the measurements depend on; what a person would name first comes first."""
+        return {
+            "model": name or self.model.name,
+            "input_shape": list(self.model.inputs[0].shape[1:]),
+            "seed": self.settings.seed,
+            "device": self.device.name,
+            **self.device.conditions,
+            **{f"device {key}": value for key, value in board_of(self.device.describe()).items()},
+            "precision": self.device.precision,
+            "weights and structure": fingerprint,
         }
-        save_proposals(self.folder.file("proposals.json"), result.proposals, context)
-        best = result.best.assignment
-        best.save(self.folder.file("best.json"))
-        save_keras(replace_activations(self.model, best), self.folder.file("best.keras"))
-        write_atomically(self.folder.file(f"best{self.device.suffix}"), self.convert().edit(best))
 
-    @contextlib.contextmanager
-    def _timed(self, stage: str) -> Iterator[None]:
-        start = time.perf_counter()
-        yield
-        self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - start
+    def _check_device(self, fingerprint: str) -> None:
+        """Raises `InputError` when the device has measured another model, or cannot measure what is asked for."""
+        if self.device.model not in (None, fingerprint):
+            raise InputError(
+                f"Expected measurements of this model, {fingerprint}. Received: {self.device.name} with those of "
+                f"another, {self.device.model}. The model has to be the same, with the same weights (--seed)."
+            )
+        if self.settings.loop and self.device.available is not None:
+            raise InputError(
+                f"Expected a device that can measure proposals, for --loop. Received: {self.device.name}, which holds "
+                "what was measured before. Search without --loop, or on the device itself."
+            )
+
+    def _saved(self, tables: Tables) -> Tables:
+        for table in tables.values():
+            self.folder.save_table(table)
+        return tables
+
+    def _units(self, baseline: Proposal, tables: Tables) -> dict[str, str]:
+        """Returns the units of all metrics that have tables or were measured."""
+        proxy = self.settings.kind.name
+        more = {**MORE_UNITS, TENSOR_MEMORY: "KiB"}
+        measured = {metric: unit for metric, unit in more.items() if metric in baseline.measured}
+        return {**self.device.metrics, proxy: tables[proxy].unit, **measured}

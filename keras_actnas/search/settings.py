@@ -11,6 +11,7 @@ from keras_actnas.core.activations import CANDIDATES, parse_activations
 from keras_actnas.core.constraints import Constraint
 from keras_actnas.core.errors import InputError, closest
 from keras_actnas.core.proposal import Proposal
+from keras_actnas.core.rounds import Round
 from keras_actnas.core.table import MetricTable
 from keras_actnas.search.choice_program import SOLVERS
 from keras_actnas.search.confidence import Confidence
@@ -44,9 +45,12 @@ class SearchSettings:
       design: Which networks are measured and scored: "mixtures" or "single_swaps" (the paper's). None for mixtures,
         but single swaps on a device that is exact.
       networks: How many mixtures are measured and scored.
-      rounds: How often proposals may be scored, the score table fitted again, and solved again.
+      loop: Whether proposals are measured, and the tables fitted again, until predictions and measurements agree.
+      rounds: How often proposals may be scored, the score table fitted again, and solved again; and how many rounds of
+        the loop there may be.
+      evaluations: Networks that a local search may try on the device itself after the loop, where the device is exact.
       runs: Timed runs of each candidate; None for as many as `minutes` allow, at most 50.
-      minutes: Time budget for measuring the latency table, and again for verifying.
+      minutes: Time budget for measuring the latency table, again for the loop, and again for verifying.
       proxy: What networks are scored by without training: one of `PROXIES`, or module:function.
       images: Folder of photographs for the score; None for those that scikit-image ships.
       batch_size: Images in the batch that the score is computed on.
@@ -70,7 +74,9 @@ class SearchSettings:
     solver: str = "highs"
     design: str | None = None
     networks: int = 150
+    loop: bool = False
     rounds: int = 5
+    evaluations: int = 200
     runs: int | None = None
     minutes: float = 2.0
     proxy: str = "nwot"
@@ -163,6 +169,7 @@ class SearchSettings:
             ("batches", 1),
             ("score_processes", 0),
             ("rounds", 1),
+            ("evaluations", 0),
         ):
             if getattr(self, name) < least:
                 raise InputError(f"Expected {name} of at least {least}. Received: {getattr(self, name)}.")
@@ -201,6 +208,7 @@ class SearchResult:
       device: What the device is called.
       units: Metric -> unit, of the metrics that have tables or were measured.
       notes: What there is to know about single networks on the device: "ilp-1: 3 delegate partitions".
+      rounds: What each round of the closed loop found; none without a loop.
     """
 
     reference: Proposal
@@ -212,6 +220,7 @@ class SearchResult:
     device: str = "host"
     units: dict[str, str] = dataclasses.field(default_factory=dict)
     notes: list[str] = dataclasses.field(default_factory=list)
+    rounds: list[Round] = dataclasses.field(default_factory=list)
 
     @property
     def best(self) -> Proposal:

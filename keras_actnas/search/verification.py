@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from keras_actnas.core.assignment import Assignment
@@ -72,55 +72,6 @@ def predicted_metrics(row: Proposal, tables: Mapping[str, MetricTable], referenc
         scale = own.value / table.reference_value.value if table.unit and table.reference_value.value else 1.0
         predicted[metric] = Estimate(value.value * scale, value.standard_error * scale)
     return predicted
-
-
-class MarginSearch:
-    """Finds how much of a margin a bound needs: none, all of it, more; then by bisection, as little as will do.
-
-    Attributes:
-      share: The share of the margin to try next.
-    """
-
-    def __init__(self) -> None:
-        self.share = 0.0
-        self._too_little = 0.0
-        self._enough: float | None = None
-
-    def report(self, kept: bool) -> None:
-        """Takes note of whether the share was enough, and chooses the next."""
-        if kept:
-            self._enough = self.share
-        else:
-            self._too_little = self.share
-        if self._enough is None:
-            self.share = 2 * self.share or 1.0
-        else:
-            self.share = (self._too_little + self._enough) / 2
-
-
-def choose(
-    found: Sequence[Proposal], kept: Container[Assignment], tables: Mapping[str, MetricTable], settings: SearchSettings
-) -> list[Proposal]:
-    """Returns the `top_k` best of the proposals of several rounds, `min_distance` apart.
-
-    Args:
-      found: The proposals of all rounds.
-      kept: The assignments among them that keep the bounds on the score as computed; these come first.
-      tables: The last round's tables, which order them by the objective.
-      settings: What was asked for.
-    """
-    goal = settings.goal
-
-    def key(row: Proposal) -> tuple[bool, float]:
-        values = {metric: tables[metric].predict(row.assignment).value for metric in goal.metrics}
-        return row.assignment not in kept, goal.cost(values)
-
-    order = sorted(found, key=key)
-    chosen: list[Proposal] = []
-    for row in order:
-        if all(len(row.assignment.swaps(other.assignment)) >= settings.min_distance for other in chosen):
-            chosen.append(dataclasses.replace(row, name=f"ilp-{len(chosen) + 1}"))
-    return chosen[: settings.top_k]
 
 
 def rank(rows: Sequence[Proposal], reference: Proposal, settings: SearchSettings) -> list[Proposal]:

@@ -91,5 +91,5 @@ def test_processes_give_the_same_table(model, tmp_path, photos):
     here = Search(model, tmp_path / "here", settings, name="small").score()
     spread = Search(model, tmp_path / "spread", dataclasses.replace(settings, score_processes=1), name="small")
     np.testing.assert_array_equal(spread.score().delta, here.delta)
-    assert len(spread._compute.pids) == 1
+    assert len(spread.scoring._compute.pids) == 1
     del spread

@@ -7,7 +7,8 @@ import pytest
 
 from keras_actnas.core import Assignment, Constraint, Estimate, Measurement, MetricTable, Proposal
 from keras_actnas.search import SearchSettings
-from keras_actnas.search.verification import MarginSearch, choose, notes, predicted_metrics, rank
+from keras_actnas.search.refinement import MarginSearch, choose
+from keras_actnas.search.verification import notes, predicted_metrics, rank
 
 REFERENCE = Assignment.uniform(["a", "b", "c"], "silu")
 SETTINGS = SearchSettings(activations=("silu", "relu"), top_k=2, min_distance=2)
