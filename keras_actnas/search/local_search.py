@@ -74,7 +74,7 @@ def solve_local(
     """
     if not is_whole(evaluations) or evaluations < 2:
         raise InputError(f"Expected evaluations to be an integer of at least 2. Received: {evaluations!r}.")
-    candidates = parse_activations(activations)
+    candidates = parse_activations(tuple(activations))
     names = tuple(dict.fromkeys([*candidates, *reference.values()]))
     usable = np.array([[name in candidates or name == own for name in names] for own in reference.values()])
     grid = Grid(tuple(reference), names, usable, rules)
