@@ -4,7 +4,7 @@ The paper's protocol (ActNAS, sections 3 and 3.2) builds, converts and measures 
 yolov5n. Here `--candidates` of them are done that way, and the rest is extrapolated; scoring is left out on the paper's
 side and counted on ours.
 
-  python benchmarks/search.py --model=yolov5n --image_size=320
+  python benchmarks/search.py --model=yolov5n --image_size=320 --loop
 """
 
 import argparse
@@ -24,11 +24,11 @@ from keras_actnas.surgery import activation_sites, replace_activations
 from keras_actnas.tflite_bench import DEFAULT_RUNS, measure
 
 
-def run_search(model: str, image_size: str, out: str) -> tuple[object, dict[str, float]]:
+def run_search(arguments: list[str], out: str) -> tuple[object, dict[str, float]]:
     """Runs the search from nothing; returns it with the seconds of every stage."""
     values = flags.FlagValues()
     define_run_flags(values)
-    values(["benchmark", f"--model={model}", f"--image_size={image_size}", f"--out={out}"])
+    values(["benchmark", *arguments, f"--out={out}"])
     start = time.perf_counter()
     search = make_search(values)
     stages = {"build": time.perf_counter() - start}
@@ -43,19 +43,17 @@ def paper_candidate(search: object, assignment: dict[str, str], folder: Path) ->
     start = time.perf_counter()
     path = folder / "candidate.tflite"
     to_tflite(replace_activations(search.model, assignment), path)
-    measure(path, runs=DEFAULT_RUNS, num_threads=search.settings.num_threads)
+    measure(path, runs=DEFAULT_RUNS)
     return time.perf_counter() - start
 
 
 def main() -> None:
     """Prints the time of each stage, the protocol's extrapolated time, their ratio, and the peak memory."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="yolov5n")
-    parser.add_argument("--image_size", default="320")
-    parser.add_argument("--candidates", type=int, default=10)
-    options = parser.parse_args()
+    parser.add_argument("--candidates", type=int, default=10, help="how many are done as the paper does them")
+    options, arguments = parser.parse_known_args()  # The others are the search's.
     with tempfile.TemporaryDirectory() as folder:
-        search, stages = run_search(options.model, options.image_size, str(Path(folder, "run")))
+        search, stages = run_search(arguments, str(Path(folder, "run")))
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
         reference = search.convert().reference
         swaps = single_swaps(reference, search.settings.activations)

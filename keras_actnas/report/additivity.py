@@ -9,11 +9,11 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from keras_actnas.core.additivity import Additivity, additivity
 from keras_actnas.core.assignment import Assignment
 from keras_actnas.core.errors import InputError
 from keras_actnas.core.journal import Measurement
 from keras_actnas.core.measured import estimate, reference_estimate
-from keras_actnas.core.stats import rank_correlation
 from keras_actnas.core.table import Estimate, MetricTable
 from keras_actnas.report.markup import Markup, element, figure, line
 from keras_actnas.report.run import Run
@@ -35,28 +35,9 @@ class Check:
     """
 
     assignment: Assignment
-    predicted: float
-    measured: float
-    standard_error: float
+    predicted: Estimate
+    measured: Estimate
     fitted: bool
-
-
-@dataclasses.dataclass(frozen=True)
-class Agreement:
-    """How well predictions agree with measurements.
-
-    Attributes:
-      networks: How many.
-      error: Root-mean-square difference.
-      noise: Root-mean-square standard error of the measurements: a difference that no table could avoid; NaN where it
-        is not known.
-      correlation: Spearman's rank correlation; NaN where all are predicted, or measured, alike.
-    """
-
-    networks: int
-    error: float
-    noise: float
-    correlation: float
 
 
 def mixed_checks(run: Run, metric: str) -> list[Check]:
@@ -82,24 +63,17 @@ def mixed_checks(run: Run, metric: str) -> list[Check]:
         # Each on its own scale: the machine may have been faster when the table was measured.
         here, _ = scale_of_changes(table.reference_value, table.unit)
         there, _ = scale_of_changes(own, table.unit)
-        checks.append(
-            Check(assignment, predicted.value * here, change.value * there, change.standard_error * abs(there), fitted)
-        )
+        checks.append(Check(assignment, _scaled(predicted, here), _scaled(change, there), fitted))
     return checks
 
 
-def agreement(checks: Sequence[Check]) -> Agreement:
+def agreement(checks: Sequence[Check]) -> Additivity:
     """Returns how well the predictions of networks agree with their measurements."""
-    predicted, measured, errors = (
-        np.array([getattr(check, name) for check in checks]) for name in ("predicted", "measured", "standard_error")
-    )
-    known = errors[np.isfinite(errors)]
-    return Agreement(
-        len(checks),
-        float(np.sqrt(np.mean((predicted - measured) ** 2))),
-        float(np.sqrt(np.mean(known**2))) if len(known) else math.nan,
-        rank_correlation(predicted.tolist(), measured.tolist()),
-    )
+    return additivity([check.predicted for check in checks], [check.measured for check in checks])
+
+
+def _scaled(change: Estimate, scale: float) -> Estimate:
+    return Estimate(change.value * scale, change.standard_error * abs(scale))
 
 
 _Values = dict[tuple[Assignment, bool], tuple[Estimate, Estimate]]
@@ -142,7 +116,7 @@ def agreement_plot(checks: Sequence[Check], table: MetricTable) -> Markup:
     """Returns predicted against measured: circles for networks that the table was fitted to, triangles for others."""
     sign = scale_of_changes(table.reference_value, table.unit)[1].strip()
     behind = f", {sign}" if sign else ""
-    values = [value for check in checks for value in (check.predicted, check.measured)]
+    values = [value for check in checks for value in (check.predicted.value, check.measured.value)]
     x_scale, y_scale = around([0.0, *values], 46, WIDTH - 14, 0.06), around([0.0, *values], 270, 30, 0.06)
     parts = [*x_axis(x_scale, 30, 270, f"predicted change of {table.metric}{behind}")]
     parts += y_axis(y_scale, 46, WIDTH - 14, f"found change of {table.metric}{behind}")
@@ -156,7 +130,7 @@ def agreement_plot(checks: Sequence[Check], table: MetricTable) -> Markup:
 
 
 def _mark(check: Check, x_scale: Scale, y_scale: Scale) -> Markup:
-    x, y = x_scale(check.predicted), y_scale(check.measured)
+    x, y = x_scale(check.predicted.value), y_scale(check.measured.value)
     if check.fitted:
         return element("circle", cx=x, cy=y, r=2.5, class_="fitted")
     corners = f"{x:.1f},{y - 5:.1f} {x + 5:.1f},{y + 4:.1f} {x - 5:.1f},{y + 4:.1f}"

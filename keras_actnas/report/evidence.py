@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from keras_actnas.report.additivity import LEAST, Agreement, Check, agreement, agreement_plot, mixed_checks
+from keras_actnas.core.detectable import typical_detectable
+from keras_actnas.report.additivity import LEAST, Check, agreement, agreement_plot, mixed_checks
 from keras_actnas.report.layout import bullets, captioned, note, section, side_by_side, typeset
 from keras_actnas.report.markup import Markup, table
 from keras_actnas.report.run import Run
@@ -29,23 +30,48 @@ def additivity_section(run: Run) -> Markup:
             plots.append(captioned(agreement_plot(checks, run.tables[metric]), metric))
     how = (
         "Circles are networks that the table was fitted to, triangles those that it had not seen. A table predicts a "
-        "network by adding up its sites. Error is the root-mean-square difference of prediction and "
-        "measurement; noise is the part of it that the measurements bring themselves. Both are in percent of the "
-        "reference, or in points of a score. Rank correlation (Spearman's) is 1 when the order is right."
+        "network by adding up its sites. Error is the root-mean-square difference of prediction and measurement; noise "
+        "is the part of it that the measurements bring themselves; bias is the mean difference, below zero where "
+        "predictions are too low. They are in percent of the reference, or in points of a score. Within 95 % says how "
+        "many networks lie in the interval that both errors together give. Rank correlation (Spearman's) is 1 when the "
+        "order is right."
     )
+    fits = bullets([line for metric in run.tables for line in _fit_lines(run, metric)])
     if not rows:
-        return section("Do the tables add up?", note("The journal has too few mixed networks to tell."))
-    header = ("metric", "networks", "how many", "error", "noise", "rank correlation")
+        return section("Do the tables add up?", note("The journal has too few mixed networks to tell."), fits)
+    header = ("metric", "networks", "how many", "error", "noise", "bias", "within 95 %", "rank correlation")
     return section(
         "Do the tables add up?",
         table(header, rows, "Mixed networks in the journal", "kinds"),
         side_by_side(*plots),
         note(how),
+        fits,
     )
 
 
+def _fit_lines(run: Run, metric: str) -> list[str]:
+    """Returns how well a table was fitted: what it misses of networks left out, and what it can tell from nothing."""
+    fitted = run.tables[metric]
+    scale, sign = scale_of_changes(fitted.reference_value, fitted.unit)
+    lines = []
+    left_out, smallest = fitted.context.get("leave_out_error"), typical_detectable(fitted)
+    if left_out is not None:
+        lines.append(
+            f"{metric}: fitted to all networks but one, the table predicts that one to {scale * left_out:.2f}{sign} "
+            "(root-mean-square, with the noise of its measurement)."
+        )
+    if smallest > 0:
+        lines.append(
+            f"{metric}: a single effect has to be about {scale * smallest:.2f}{sign} for the data to tell it from none "
+            "(5 %, power 80 %, median over the cells)."
+        )
+    if wild := fitted.context.get("wild"):
+        lines.append(f"{metric}: {wild} measurements were far off what all others say, and count less.")
+    return lines
+
+
 def _agreement_row(run: Run, metric: str, name: str, checks: list[Check]) -> list[str]:
-    found: Agreement = agreement(checks)
+    found = agreement(checks)
     _, sign = scale_of_changes(run.tables[metric].reference_value, run.units[metric])
     return [
         metric,
@@ -53,6 +79,8 @@ def _agreement_row(run: Run, metric: str, name: str, checks: list[Check]) -> lis
         str(found.networks),
         _number(found.error, sign),
         _number(found.noise, sign),
+        _number(found.bias, sign, "+"),
+        _number(100 * found.covered, " %"),
         _number(found.correlation),
     ]
 

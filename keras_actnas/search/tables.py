@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -42,7 +43,12 @@ def fit_table(
 
     A prior ties the effects together, because single effects drown in noise and interactions: each is what the prior's
     features say plus a deviation of its own, and how large the deviations are is estimated from the data themselves
-    (restricted maximum likelihood of the mixed model).
+    (restricted maximum likelihood of the mixed model). Observations that this cannot foresee from all others, such as
+    those made while a board was busy, count less.
+
+    The table's context says how well it was fitted: "leave_out_error" is the root-mean-square difference between each
+    observation and what the fit to all others predicts, in the metric's unit, noise of the measurements included (None
+    where nothing can be left out: single swaps); "wild" is how many observations count less than in full.
 
     Args:
       observations: Measured networks.
@@ -74,7 +80,12 @@ def fit_table(
     else:
         features, deviations = prior.features(cells, reference), prior.deviations(cells, reference)
         fit = mixed_model(incidence, features, deviations, deltas, errors, metric)
-    context = {**(context or {}), "fit": "least squares" if prior is None else f"mixed model, {prior.name}"}
+    context = {
+        **(context or {}),
+        "fit": "least squares" if prior is None else f"mixed model, {prior.name}",
+        "leave_out_error": _root_mean_square(fit.left_out),
+        "wild": int(np.sum(fit.weights < 1.0)),
+    }
     return _table(fit, cells, reference, names, reference_value, metric, unit, context)
 
 
@@ -83,7 +94,7 @@ def average_tables(tables: Sequence[MetricTable]) -> MetricTable:
 
     What differs from one initialization to the next is common to all networks measured with it, so no number of
     networks averages it out: the covariance of the mean is that of the fits plus that between the tables. Of a single
-    table nothing is known of the latter.
+    table nothing is known of the latter. The leave-out error is that of one initialization: their root-mean-square.
 
     Args:
       tables: Tables with the same rows and columns.
@@ -101,11 +112,19 @@ def average_tables(tables: Sequence[MetricTable]) -> MetricTable:
         covariance += away.T @ away / (count - 1) / count
     delta = deltas.mean(axis=0)
     error = np.where(np.isnan(delta), np.nan, np.sqrt(np.maximum(np.diag(covariance), 0.0)))
+    left_out = [table.context.get("leave_out_error") for table in tables]
+    known = np.array([math.nan if value is None else value for value in left_out], np.float64)
+    context = {
+        **first.context,
+        "leave_out_error": _root_mean_square(known),
+        "wild": sum(table.context.get("wild", 0) for table in tables),
+    }
     return dataclasses.replace(
         first,
         reference_value=Estimate(float(np.mean([table.reference_value.value for table in tables])), 0.0),
         delta=delta.reshape(first.delta.shape),
         standard_error=error.reshape(first.delta.shape),
+        context=context,
         covariance=covariance,
         residual=float(np.sqrt(np.mean([table.residual**2 for table in tables]) / count)),
     )
@@ -129,6 +148,11 @@ def _incidence(observations: Sequence[Observation], reference: Assignment, cells
         for swap in observation.assignment.swaps(reference).items():
             matrix[row, column[swap]] = 1.0
     return matrix
+
+
+def _root_mean_square(values: np.ndarray) -> float | None:
+    """Returns the root-mean-square of what is known; None, which JSON can hold, if something is not."""
+    return None if np.isnan(values).any() else float(np.sqrt(np.mean(values**2)))
 
 
 def _table(

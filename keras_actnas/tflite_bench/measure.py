@@ -50,8 +50,8 @@ class LatencyMeasurement:
       samples: Times of the candidate in milliseconds, in the order of measuring.
       reference_samples: Times of the reference in milliseconds; sample i was taken right beside candidate sample i.
         Empty when there was no reference.
-      conditions: Threads, delegate, runtime and version, runs, warm-up runs, sessions, and partitions of the
-        delegate (also the reference's) if the runtime tells.
+      conditions: Threads, delegate, runtime and version, runs, warm-up runs, sessions, whether the candidate was first,
+        and partitions of the delegate (also the reference's) if the runtime tells.
       openings: How the candidate started, in each session; the samples are shared out among the sessions as evenly as
         they can be, the first ones getting more.
       reference_openings: How the reference started, likewise.
@@ -86,6 +86,7 @@ def measure(
     delegate: str = "xnnpack",
     runtime: Runtime | None = None,
     sessions: int | None = None,
+    candidate_first: bool = False,
 ) -> LatencyMeasurement:
     """Measures the latency of a .tflite on this machine, batch 1 (ActNAS section 3.2: 50 runs).
 
@@ -108,6 +109,8 @@ def measure(
       runtime: Runtime to open models with.
       sessions: How often networks are opened that are compared and not open yet; None for `SESSIONS`, if there are runs
         enough.
+      candidate_first: Whether the candidate is the first of the two to be opened and run in the first session. Who is
+        second gains or loses 0.1 to 0.2 %: of many measurements in one session each, half should be of either kind.
 
     Raises:
       InputError: `runs` is below 1, or a model cannot be used.
@@ -117,7 +120,7 @@ def measure(
     options = (num_threads, delegate, runtime)
     candidate = _series(model, options)
     other = None if reference is None else _series(reference, options)
-    series = [candidate] if other is None else [other, candidate]
+    series = [candidate] if other is None else [candidate, other] if candidate_first else [other, candidate]
     reopens = other is not None and not any(one.is_open for one in series)
     if sessions is None or not reopens:
         sessions = max(1, min(SESSIONS, runs // 4 * 2)) if reopens else 1  # An even number: either order equally often.
@@ -135,6 +138,7 @@ def measure(
     conditions = {**candidate.conditions, "runs": runs, "warmup": max(warmup, 1), "sessions": sessions}
     if other is None:
         return LatencyMeasurement(tuple(candidate.samples), (), conditions, tuple(candidate.openings))
+    conditions["candidate_first"] = candidate_first
     if "partitions" in other.conditions:
         conditions["reference_partitions"] = other.conditions["partitions"]
     return LatencyMeasurement(

@@ -11,6 +11,7 @@ import functools
 import importlib
 import json
 import os
+import random
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -48,19 +49,24 @@ class _Worker:
         module, _, name = factory.partition(":")
         self._open = functools.partial(getattr(importlib.import_module(module), name), **options)
         self._reference = ""
+        self._coin = random.Random(0)
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         if "reference" in request:
             self._reference = request["reference"]
             self._open(self._reference).warm_up(request["warmup"])
             return {}
-        # Both are opened anew: where a network comes to lie in memory makes a difference for as long as it is open.
+        # Both are opened anew: where a network comes to lie in memory makes a difference for as long as it is open. So
+        # does which of them is first: where they are opened once, that is drawn, and a fit to many networks averages it
+        # out. (By turns would not do: a design may take turns as well.)
+        reopen = request["reopen"]
         made = measure(
             functools.partial(self._open, request["candidate"]),
             functools.partial(self._open, self._reference),
             runs=request["runs"],
             warmup=request["warmup"],
-            sessions=None if request["reopen"] else 1,
+            sessions=None if reopen else 1,
+            candidate_first=not reopen and self._coin.random() < 0.5,
         )
         openings = [dataclasses.asdict(one) for one in (made.openings[0], made.reference_openings[0])]
         conditions = {**made.conditions, "opening": openings[0], "reference_opening": openings[1]}

@@ -38,8 +38,8 @@ def test_networks_are_compared_on_a_scale_of_their_own():
     """The table is of a machine twice as fast: changes in percent are the same."""
     run = run_of([line(one, 20.0 - change) for one, change in zip(MIXED, (3.0, 5.0, 6.0, 7.0), strict=True)])
     checks = mixed_checks(run, "latency")
-    assert [check.predicted for check in checks] == pytest.approx([-15.0, -25.0, -30.0, -35.0])
-    assert [check.measured for check in checks] == pytest.approx([-15.0, -25.0, -30.0, -35.0])
+    assert [check.predicted.value for check in checks] == pytest.approx([-15.0, -25.0, -30.0, -35.0])
+    assert [check.measured.value for check in checks] == pytest.approx([-15.0, -25.0, -30.0, -35.0])
     found = agreement(checks)
     assert (found.networks, found.error, found.correlation) == (4, pytest.approx(0.0, abs=1e-9), pytest.approx(1.0))
     assert math.isnan(found.noise)  # A single run each.
@@ -65,7 +65,7 @@ def test_what_counts_as_mixed_and_what_the_fit_has_seen():
         line(SILU.with_swaps({"a": "gelu", "b": "relu"}), 17.0),
     ]
     checks = mixed_checks(run_of(journal), "latency")
-    assert [(check.fitted, check.measured) for check in checks] == [(True, -15.0), (False, -25.0)]
+    assert [(check.fitted, check.measured.value) for check in checks] == [(True, -15.0), (False, -25.0)]
     assert len(mixed_checks(run_of(journal, exact=True), "latency")) == 3  # One run says it all there.
 
 
@@ -81,9 +81,9 @@ def test_scores_are_means_over_the_initializations_of_the_last_conditions():
         *(score(MIXED[3], 100.0 + seed - 3.5, seed) for seed in (0, 1)),
     ]
     checks = mixed_checks(run_of(journal, metric="nwot", unit=""), "nwot")
-    assert [check.measured for check in checks] == pytest.approx([-1.5, -3.5])
-    assert [check.predicted for check in checks] == pytest.approx([-1.5, -3.5])
-    assert checks[0].standard_error == pytest.approx(0.5)
+    assert [check.measured.value for check in checks] == pytest.approx([-1.5, -3.5])
+    assert [check.predicted.value for check in checks] == pytest.approx([-1.5, -3.5])
+    assert checks[0].measured.standard_error == pytest.approx(0.5)
 
 
 def test_few_networks_say_nothing():

@@ -64,7 +64,7 @@ def test_what_a_screen_reader_gets(browser, report):
     ids = browser.evaluate('[...document.querySelectorAll("[id]")].map(one => one.id)')
     assert len(set(ids)) == len(ids)
     targets = browser.evaluate('[...document.querySelectorAll("nav a")].map(one => one.hash.slice(1))')
-    assert len(targets) == 10 and set(targets) <= set(ids)
+    assert len(targets) == 11 and set(targets) <= set(ids)
     assert browser.evaluate('document.querySelectorAll("script").length') == 0
     tables = 'document.querySelectorAll("table")'
     headers = f'[...{tables}].every(one => one.querySelector("caption") && one.querySelector("th[scope=col]"))'

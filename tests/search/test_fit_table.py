@@ -1,10 +1,13 @@
 """Fitting tables: exact where it can be, honest about its errors where it cannot, and equal to plain formulas."""
 
+import dataclasses
+import json
+
 import numpy as np
 import pytest
 
 from keras_actnas.core import CANDIDATES, Assignment, Estimate, InputError
-from keras_actnas.search import Observation, fit_table, mixtures, single_swaps
+from keras_actnas.search import Observation, fit_table, mixtures, outliers, single_swaps
 from keras_actnas.search.priors import CostPrior, CurvePrior
 from keras_actnas.search.tables import average_tables
 
@@ -33,7 +36,7 @@ def cost_effects(rng):
     effects = np.zeros((len(size), len(NAMES)))
     for column in range(1, len(NAMES)):
         shared = rng.normal(-1, 0.5) * size + rng.normal(0, 0.3)
-        effects[:, column] = shared + 0.2 * np.sqrt(size) * rng.normal(size=len(size))
+        effects[:, column] = shared + 0.2 * size * rng.normal(size=len(size))
     return effects
 
 
@@ -111,7 +114,7 @@ def test_least_squares_is_the_textbook_s():
 def test_the_mixed_model_is_generalized_least_squares(world):
     """Brute force: the same average over ratios, each solved with the full covariance of the observations."""
     effects, prior = WORLDS[world]
-    rng = np.random.default_rng(2)
+    rng = np.random.default_rng(3)
     rows = mixtures(REFERENCE, NAMES, 20, seed=2)
     made = noisy(rows, effects(rng), 0.3, rng)
     table = fit(made, prior=prior)
@@ -123,7 +126,7 @@ def test_the_mixed_model_is_generalized_least_squares(world):
     F = F[:, [column for column in range(F.shape[1]) if column % 4 != 3]]
     Z = X @ D
     scale = np.linalg.eigvalsh(Z @ Z.T).clip(0).mean()
-    weights, means, covariances = [], [], []
+    weights, means, covariances, left_out = [], [], [], []
     for ratio in np.concatenate([[0.0], np.geomspace(1e-5, 1e3, 49) / scale]):
         V = np.eye(20) + ratio * Z @ Z.T
         inverse = np.linalg.inv(V)
@@ -139,6 +142,7 @@ def test_the_mixed_model_is_generalized_least_squares(world):
         G = ratio * D @ Z.T @ inverse
         hat = F @ np.linalg.solve(information, A.T @ inverse)
         M = hat + G @ (np.eye(20) - A @ np.linalg.solve(information, A.T @ inverse))
+        left_out.append((y - X @ means[-1]) / (1 - np.diag(X @ M)) * 0.3)
         from_z, from_noise = D - M @ Z, M
         honest = max(noise * freedom / (freedom - 2), 1.0)  # A t distribution; and the stated errors at least.
         covariances.append(honest * (ratio * from_z @ from_z.T + from_noise @ from_noise.T))
@@ -156,6 +160,9 @@ def test_the_mixed_model_is_generalized_least_squares(world):
         table.covariance[np.ix_(flat, flat)], covariance, rtol=2e-3, atol=2e-3 * np.abs(covariance).max()
     )
     np.testing.assert_allclose(table.standard_error.ravel() ** 2, np.diag(table.covariance), atol=1e-12)
+    expected = np.sqrt(np.mean(np.einsum("k,ki->i", share, left_out) ** 2))
+    assert table.context["leave_out_error"] == pytest.approx(expected, rel=1e-3)
+    assert table.context["wild"] == 0
 
 
 @pytest.mark.parametrize("world", WORLDS)
@@ -175,6 +182,56 @@ def test_intervals_cover_the_truth_as_often_as_they_say(world):
             networks.append(abs(predicted.value - 100 - each.delta) < 1.96 * predicted.standard_error)
     assert 0.91 < np.mean(cells) < 0.985
     assert 0.91 < np.mean(networks) < 0.995
+
+
+def test_leaving_out_is_fitting_again_without():
+    """The closed form of the leave-out error against as many fits as there are observations."""
+    rng = np.random.default_rng(1)
+    made = noisy(mixtures(REFERENCE, NAMES, 40, 1), cost_effects(rng), 0.3, rng)
+    for prior, tolerance in ((None, 1e-9), (CostPrior(SIZES), 0.05)):  # The ratio is estimated anew in each fit.
+        missed = []
+        for number, one in enumerate(made):
+            others = fit([*made[:number], *made[number + 1 :]], prior=prior)
+            missed.append(one.delta - others.predict(one.assignment).value + 100)
+        table = fit(made, prior=prior)
+        found = table.context["leave_out_error"]
+        assert found == pytest.approx(np.sqrt(np.mean(np.square(missed))), rel=tolerance)
+        in_sample = [one.delta - table.predict(one.assignment).value + 100 for one in made]
+        assert found > 1.1 * np.sqrt(np.mean(np.square(in_sample)))
+
+
+def test_nothing_can_be_left_out_of_single_swaps():
+    made = [Observation(row, 1.0, 0.1) for row in single_swaps(REFERENCE, NAMES)]
+    table = fit(made)
+    assert table.context["leave_out_error"] is None
+    assert json.dumps(table.to_json(), allow_nan=False)
+
+
+@pytest.mark.parametrize("world", WORLDS)
+def test_wild_measurements_do_not_move_the_table(world, monkeypatch):
+    """A board that was busy during some measurements, against the same fit with all measurements in full."""
+    effects, prior = WORLDS[world]
+    squares = dict.fromkeys(("clean", "clean, plain", "busy", "busy, plain"), 0.0)
+    wild, covered = [], []
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        truth = effects(rng)
+        clean = noisy(mixtures(REFERENCE, NAMES, 60, seed), truth, 0.5, rng)
+        busy = [dataclasses.replace(one, delta=one.delta + 8.0) for one in clean[:4]] + clean[4:]
+        for name, made in (("clean", clean), ("busy", busy)):
+            table = fit(made, prior=prior)
+            with monkeypatch.context() as patch:
+                patch.setattr(outliers, "TURN", 1e9)
+                plain = fit(made, prior=prior)
+            squares[name] += np.sum((table.delta - truth) ** 2)
+            squares[f"{name}, plain"] += np.sum((plain.delta - truth) ** 2)
+        wild.append(table.context["wild"])
+        covered.append(np.abs(table.delta - truth)[:, 1:] < 1.96 * table.standard_error[:, 1:])
+    assert squares["clean"] < 1.03 * squares["clean, plain"]
+    assert squares["busy"] < 1.5 * squares["clean"]
+    assert squares["busy, plain"] > 3 * squares["busy"]
+    assert 4 <= np.mean(wild) < 5
+    assert np.mean(covered) > 0.9
 
 
 @pytest.mark.parametrize("world", WORLDS)
@@ -253,9 +310,9 @@ def test_too_few_measurements_need_a_prior():
 
 
 def test_measurements_that_say_nothing_of_the_noise_are_too_few():
-    made = [Observation(row, -1.0, 0.1) for row in mixtures(REFERENCE, NAMES, 9, 1)]
+    made = [Observation(row, -1.0, 0.1) for row in mixtures(REFERENCE, NAMES, 6, 1)]
     assert np.isfinite(fit(made, prior=CostPrior(SIZES)).delta).any()
-    for count in (2, 5, 8):
+    for count in (2, 4, 5):
         with pytest.raises(InputError, match=rf"Expected at least \d measured networks.*Received: {count}"):
             fit(made[:count], prior=CostPrior(SIZES))
 
@@ -282,6 +339,8 @@ def test_tables_of_two_initializations():
     assert mean.predict(every).standard_error == pytest.approx(np.std(values, ddof=1) / np.sqrt(2), rel=0.05)
     assert first.predict(every).standard_error < 0.1 * mean.predict(every).standard_error
     assert average_tables([first]).predict(every) == first.predict(every)
+    errors = [table.context["leave_out_error"] for table in (first, second)]
+    assert mean.context["leave_out_error"] == pytest.approx(np.sqrt(np.mean(np.square(errors))))
 
 
 def test_sites_of_one_size_leave_elements_and_operators_confounded():

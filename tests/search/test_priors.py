@@ -21,12 +21,13 @@ def correlation(prior):
 EXCHANGED = np.array([[1, 0, 0, -1], [0, 1, 0, -1], [0, 0, 1, -1], [1, 0, 0, -1]])
 
 
-def test_costs_have_a_part_per_element_and_a_part_per_operator():
+def test_costs_have_a_part_per_element_and_one_per_operator():
     prior = CostPrior({"a": 300.0, "b": 100.0})
-    sizes = np.array([[1.5], [1.5], [1.5], [0.5]])
-    np.testing.assert_allclose(prior.features(CELLS, REFERENCE), np.hstack([sizes * EXCHANGED, EXCHANGED]))
+    sizes = np.array([1.5, 1.5, 1.5, 0.5])
+    np.testing.assert_allclose(prior.features(CELLS, REFERENCE), sizes[:, None] * EXCHANGED)
+    # Cells deviate with their size; what an operator costs is common to all sites of an activation.
     covariance, _ = correlation(prior)
-    np.testing.assert_allclose(covariance, np.diag([1.5, 1.5, 1.5, 0.5]), atol=1e-12)
+    np.testing.assert_allclose(covariance, np.diag(sizes**2) + EXCHANGED @ EXCHANGED.T, atol=1e-12)
 
 
 def test_scores_have_a_constant_per_activation():
