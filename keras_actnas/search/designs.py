@@ -6,12 +6,11 @@ import itertools
 import math
 from collections.abc import Sequence
 
-import numpy as np
-
 from keras_actnas.core.assignment import Assignment
 from keras_actnas.core.errors import InputError
+from keras_actnas.search.orthogonal import PASSES, orthogonal_columns
 
-DESIGNS = ("mixtures", "single_swaps")
+DESIGNS = ("mixtures", "orthogonal", "single_swaps")
 
 
 def single_swaps(reference: Assignment, activations: Sequence[str]) -> list[Assignment]:
@@ -40,18 +39,40 @@ def mixtures(reference: Assignment, activations: Sequence[str], count: int, seed
       count: How many networks; where no more than that exist, all of them are taken, apart from the reference.
       seed: Seed of the mixing.
     """
+    return _balanced(reference, activations, count, seed, passes=0)
+
+
+def orthogonal(reference: Assignment, activations: Sequence[str], count: int, seed: int = 0) -> list[Assignment]:
+    """Returns balanced networks in which also any two sites are as near to orthogonal as can be.
+
+    What one site's activations do is then the least mixed up with what another's do: see `orthogonal_columns`.
+
+    Args:
+      reference: The reference network's assignment.
+      activations: The candidates; a site's own activation takes part as well, so sites may have different numbers.
+      count: How many networks; where no more than that exist, all of them are taken, apart from the reference.
+      seed: Seed of the plan.
+
+    >>> rows = orthogonal(Assignment.uniform(["stem", "head"], "silu"), ("relu", "elu"), 6)
+    >>> [sum(row["head"] == name for row in rows) for name in ("silu", "relu", "elu")]
+    [2, 2, 2]
+    """
+    return _balanced(reference, activations, count, seed, PASSES)
+
+
+def _balanced(
+    reference: Assignment, activations: Sequence[str], count: int, seed: int, passes: int
+) -> list[Assignment]:
     _check(reference, activations)
-    rng = np.random.default_rng(seed)
-    columns = []
+    levels = [_levels(current, activations) for current in reference.values()]
     if is_exhaustive(reference, activations, count):
-        every = itertools.product(*(_levels(current, activations) for current in reference.values()))
-        rows = (Assignment(zip(reference, row, strict=True)) for row in every)
-        return [row for row in rows if row != reference]
-    for current in reference.values():
-        levels = _levels(current, activations)
-        repeated = np.resize(np.arange(len(levels)), count)
-        columns.append([levels[index] for index in rng.permutation(repeated)])
-    return [Assignment(zip(reference, row, strict=True)) for row in zip(*columns, strict=True)]
+        every = (Assignment(zip(reference, row, strict=True)) for row in itertools.product(*levels))
+        return [row for row in every if row != reference]
+    plan = orthogonal_columns([len(names) for names in levels], count, seed, passes)
+    return [
+        Assignment((site, names[level]) for site, names, level in zip(reference, levels, row, strict=True))
+        for row in plan
+    ]
 
 
 def is_exhaustive(reference: Assignment, activations: Sequence[str], count: int) -> bool:
@@ -75,6 +96,8 @@ def make_design(
         return single_swaps(reference, activations)
     if name == "mixtures":
         return mixtures(reference, activations, count, seed)
+    if name == "orthogonal":
+        return orthogonal(reference, activations, count, seed)
     raise InputError(f"Expected a design out of {', '.join(DESIGNS)}. Received: {name!r}.")
 
 
