@@ -36,8 +36,8 @@ def make_proxies(model: keras.Model, settings: SearchSettings) -> list[Proxy]:
 
 def make_processes(
     model: keras.Model, settings: SearchSettings, proxies: Sequence[Proxy]
-) -> ScoringProcesses | ScoringCluster | None:
-    """Returns what computes the scores of `make_proxies` elsewhere; None when they are computed here.
+) -> ScoringProcesses | ScoringCluster:
+    """Returns what computes the scores of `make_proxies` elsewhere: on a cluster, or in processes.
 
     Raises:
       InputError: The settings name a scheduler and processes as well, or the cluster cannot be used.
@@ -47,8 +47,6 @@ def make_processes(
             f"Expected either --scheduler or --score_processes. Received: {settings.scheduler} and "
             f"{settings.score_processes}."
         )
-    if not settings.scheduler and not settings.score_processes:
-        return None
     arguments = (settings.proxy, model, _score_images(model, settings), settings.activations, settings.batch_norm)
     conditions = [proxy.conditions for proxy in proxies]
     if settings.scheduler:

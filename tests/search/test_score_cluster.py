@@ -224,4 +224,3 @@ def test_a_scheduler_or_processes(small):
     settings = SearchSettings(scheduler="tcp://127.0.0.1:9", score_processes=2)
     with pytest.raises(InputError, match="either --scheduler or --score_processes"):
         make_processes(small, settings, [])
-    assert make_processes(small, SearchSettings(), []) is None

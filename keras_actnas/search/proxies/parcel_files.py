@@ -1,4 +1,4 @@
-"""The files of a parcel in a folder; without Keras, whose import would fix its backend."""
+"""The files of a parcel in a folder; without Keras, which a Dask worker need not import."""
 
 from __future__ import annotations
 
