@@ -22,10 +22,11 @@ SEARCH = [
     "scikit-image>=0.24",
     "tqdm>=4.66",
 ]
+DASK = ["distributed>=2025.1"]
 VELA = ["ethos-u-vela>=5.0"]
 ONNX = [*TENSORFLOW, "onnx>=1.18", "onnxruntime>=1.22", "tf2onnx>=1.17"]
 BACKENDS = ["jax>=0.7", "torch==2.13.0"]
-TEST = [*SEARCH, *VELA, *ONNX, *BACKENDS, "mypy>=1.17", "pytest>=8.3", "ruff>=0.14"]
+TEST = [*SEARCH, *DASK, *VELA, *ONNX, *BACKENDS, "mypy>=1.17", "pytest>=8.3", "ruff>=0.14"]
 
 setup(
     name="keras-actnas",
@@ -43,6 +44,7 @@ setup(
         "bench": BENCH,
         "report": REPORT,
         "search": SEARCH,
+        "dask": DASK,
         "vela": VELA,
         "onnx": ONNX,
         "test": TEST,

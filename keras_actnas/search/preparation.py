@@ -9,6 +9,7 @@ import numpy as np
 
 from keras_actnas.core.errors import InputError
 from keras_actnas.search.images import image_batch
+from keras_actnas.search.proxies.cluster import ScoringCluster
 from keras_actnas.search.proxies.processes import ScoringProcesses
 from keras_actnas.search.proxies.registry import Proxy, proxies_on
 from keras_actnas.search.settings import SearchSettings
@@ -33,17 +34,24 @@ def make_proxies(model: keras.Model, settings: SearchSettings) -> list[Proxy]:
     return proxies_on(settings.proxy, model, _score_images(model, settings), settings.activations, settings.batch_norm)
 
 
-def make_processes(model: keras.Model, settings: SearchSettings, proxies: Sequence[Proxy]) -> ScoringProcesses:
-    """Returns the processes that compute the scores of `make_proxies`."""
-    return ScoringProcesses(
-        settings.proxy,
-        model,
-        _score_images(model, settings),
-        settings.activations,
-        settings.batch_norm,
-        count=settings.score_processes,
-        conditions=[proxy.conditions for proxy in proxies],
-    )
+def make_processes(
+    model: keras.Model, settings: SearchSettings, proxies: Sequence[Proxy]
+) -> ScoringProcesses | ScoringCluster:
+    """Returns what computes the scores of `make_proxies` elsewhere: on a cluster, or in processes.
+
+    Raises:
+      InputError: The settings name a scheduler and processes as well, or the cluster cannot be used.
+    """
+    if settings.scheduler and settings.score_processes:
+        raise InputError(
+            f"Expected either --scheduler or --score_processes. Received: {settings.scheduler} and "
+            f"{settings.score_processes}."
+        )
+    arguments = (settings.proxy, model, _score_images(model, settings), settings.activations, settings.batch_norm)
+    conditions = [proxy.conditions for proxy in proxies]
+    if settings.scheduler:
+        return ScoringCluster(settings.scheduler, *arguments, conditions=conditions)
+    return ScoringProcesses(*arguments, count=settings.score_processes, conditions=conditions)
 
 
 def _score_images(model: keras.Model, settings: SearchSettings) -> list[np.ndarray]:

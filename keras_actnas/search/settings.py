@@ -59,6 +59,7 @@ class SearchSettings:
       batches: How many batches of images; each initialization is scored on one of them, in turns, and the model's own
         weights on each.
       score_processes: Processes that scores are computed in; 0 for this one.
+      scheduler: Address of the Dask scheduler whose workers compute the scores instead; None for none.
       batch_norm: "inference" or "batch": see `NetworkProxy`.
       seed: Seed of everything random: first seed of the initializations, crops, design.
     """
@@ -86,6 +87,7 @@ class SearchSettings:
     seeds: int = 3
     batches: int = 1
     score_processes: int = 0
+    scheduler: str | None = None
     batch_norm: BatchNormMode = "inference"
     seed: int = 0
 

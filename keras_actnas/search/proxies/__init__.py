@@ -14,6 +14,7 @@ __getattr__, __dir__, __all__ = attach(
         "PROXIES": "keras_actnas.search.proxies.registry",
         "Proxy": "keras_actnas.search.proxies.registry",
         "ProxyKind": "keras_actnas.search.proxies.registry",
+        "ScoringCluster": "keras_actnas.search.proxies.cluster",
         "ScoringProcesses": "keras_actnas.search.proxies.processes",
         "Sensitivity": "keras_actnas.search.proxies.sensitivity",
         "SynFlow": "keras_actnas.search.proxies.synflow",

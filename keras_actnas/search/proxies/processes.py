@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import collections
-import itertools
-import json
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,12 +13,11 @@ import numpy as np
 
 from keras_actnas.core.errors import InputError
 from keras_actnas.devices.process_pool import ProcessPool
-from keras_actnas.export.keras_files import save_keras
-from keras_actnas.search.proxies.tasks import Task, described
+from keras_actnas.search.proxies.chunks import chunks, deadly, request_for, scored
+from keras_actnas.search.proxies.parcel import pack
+from keras_actnas.search.proxies.parcel_files import unpack
+from keras_actnas.search.proxies.tasks import Task
 from keras_actnas.tflite_bench.process import NetworkError
-
-CHUNK = 8
-"""Tasks in a request: neighbours begin alike, and a process goes on from what it computed of the one before."""
 
 
 class ScoringProcesses:
@@ -54,18 +51,7 @@ class ScoringProcesses:
     ) -> None:
         self._folder = tempfile.TemporaryDirectory()
         folder = Path(self._folder.name)
-        save_keras(model, folder / "model.keras")
-        for number, batch in enumerate(images):
-            np.save(folder / f"{number}.npy", batch)
-        description = {
-            "name": name,
-            "batches": len(images),
-            "activations": list(activations),
-            "batch_norm": batch_norm,
-            "conditions": [dict(each) for each in conditions],
-            "backend": keras.backend.backend(),
-        }
-        (folder / "proxy.json").write_text(json.dumps(description), encoding="utf-8")
+        unpack(pack(name, model, images, activations, batch_norm, conditions), folder)
         self._pool: ProcessPool[list[Task]] = ProcessPool(
             "keras_actnas.search.proxies.worker", str(folder), count=count, time_limit=time_limit
         )
@@ -84,19 +70,19 @@ class ScoringProcesses:
           InputError: A score cannot be computed, or a task ended its process twice, which is named.
         """
         again: collections.deque[Task] = collections.deque()
-        for chunk, answer in self._pool.answers(map(_request, _chunks(tasks))):
+        for chunk, answer in self._pool.answers((chunk, request_for(chunk)) for chunk in chunks(tasks)):
             if isinstance(answer, NetworkError) and answer.crashed:
                 again.extend(chunk)
             else:
                 yield from _scored(chunk, answer)
         dead: list[tuple[Task, NetworkError]] = []
-        for chunk, answer in self._pool.answers(_request([task]) for task in again):
+        for chunk, answer in self._pool.answers(([task], request_for([task])) for task in again):
             if isinstance(answer, NetworkError) and answer.crashed:
                 dead.append((chunk[0], answer))  # The other scores first, so that none is lost.
             else:
                 yield from _scored(chunk, answer)
         for task, error in dead:
-            raise InputError(f"Expected a network that can be scored. Received: {described(task, {})}; {error}.")
+            raise deadly(task, error)
 
     def close(self) -> None:
         """Ends the processes and removes their files."""
@@ -104,20 +90,7 @@ class ScoringProcesses:
         self._folder.cleanup()
 
 
-def _chunks(tasks: Iterable[Task]) -> Iterator[list[Task]]:
-    source = iter(tasks)
-    while chunk := list(itertools.islice(source, CHUNK)):
-        yield chunk
-
-
-def _request(chunk: list[Task]) -> tuple[list[Task], dict[str, Any]]:
-    tasks = [[dict(task.assignment), task.seed, task.batch] for task in chunk]
-    return chunk, {"tasks": tasks}
-
-
 def _scored(chunk: list[Task], answer: Any) -> Iterator[tuple[Task, float]]:
     if isinstance(answer, NetworkError):
         raise InputError(str(answer))
-    yield from zip(chunk, answer["scores"], strict=True)
-    if "failure" in answer:
-        raise InputError(answer["failure"])
+    yield from scored(chunk, answer)

@@ -50,7 +50,8 @@ def _proxies(folder: Path, description: dict[str, Any]) -> list[Any]:
     except Exception as error:  # Keras raises many types, depending on what is missing.
         raise InputError(
             "Expected a model that every process can load, with registered or importable layers, to be scored in "
-            f"processes. Received: one that it cannot ({loading_problem(error)}); give --score_processes=0."
+            f"processes. Received: one that it cannot ({loading_problem(error)}); give neither --score_processes nor "
+            "--scheduler."
         ) from error
     images = [np.load(folder / f"{number}.npy") for number in range(description["batches"])]
     made = proxies_on(description["name"], model, images, description["activations"], description["batch_norm"])
@@ -58,7 +59,7 @@ def _proxies(folder: Path, description: dict[str, Any]) -> list[Any]:
         if json.loads(json.dumps(proxy.conditions)) != expected:
             raise InputError(
                 "Expected a model that comes out of a .keras file as it went in, to be scored in processes. "
-                f"Received: {model.name!r}, which does not; give --score_processes=0."
+                f"Received: {model.name!r}, which does not; give neither --score_processes nor --scheduler."
             )
     return made
 
