@@ -84,7 +84,7 @@ def _plan(values: Any, model: Any, network: bytes) -> Any:
     else:
         activations = parse_activations(values.activations)
         check_editable(activations)
-        design = values.design or "mixtures"
+        design = values.design or "orthogonal"
         chosen = make_design(design, reference, activations, values.networks, values.seed)
     request = Request(
         tuple(dict.fromkeys(chosen)),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,18 @@ from keras_actnas.search.choice_program import SOLVERS
 from keras_actnas.search.designs import DESIGNS
 from keras_actnas.search.proxies.registry import PROXIES
 from keras_actnas.search.rules import Rules
-from keras_actnas.search.settings import BATCH_NORM_MODES, DEFAULT_CONSTRAINTS, SearchSettings
+from keras_actnas.search.settings import ADAPTIVE, BATCH_NORM_MODES, DEFAULT_CONSTRAINTS, SearchSettings
 from keras_actnas.tflite_bench import DELEGATES
 
 DEFAULT_SCORE_SIZE = "224"
 PRECISIONS = ("float32", "float16", "int8")
 _DEFAULTS = SearchSettings()
+_DESIGNS_SAY = {
+    "orthogonal": "a balanced main-effect plan",
+    "mixtures": "balanced, at random",
+    "single_swaps": "one swap at a time, as in the paper",
+    ADAPTIVE: "orthogonal first, then, in --rounds, those that may be the best",
+}
 
 
 def define_run_flags(values: flags.FlagValues) -> None:
@@ -37,7 +43,7 @@ def define_run_flags(values: flags.FlagValues) -> None:
         f"What the network will run on: {'; '.join(f'{form}: {what}' for form, what in FORMS.items())}.",
         flag_values=values,
     )
-    define_design_flags(values, _DEFAULTS.minutes)
+    define_design_flags(values, _DEFAULTS.minutes, (*DESIGNS, ADAPTIVE))
     flags.DEFINE_boolean(
         "loop", _DEFAULTS.loop,
         "Measure the proposals, fit the tables again, and solve again, until predictions and measurements agree.",
@@ -62,12 +68,15 @@ def define_run_flags(values: flags.FlagValues) -> None:
     define_solve_flags(values)
 
 
-def define_design_flags(values: flags.FlagValues, minutes: float | None = None) -> None:
+def define_design_flags(
+    values: flags.FlagValues, minutes: float | None = None, designs: Sequence[str] = DESIGNS
+) -> None:
     """Defines the flags that say which networks are measured and how.
 
     Args:
       values: Where the flags go.
       minutes: Default of the time budget; None for as long as 50 runs of each take.
+      designs: Names of the designs there are to choose from.
     """
     flags.DEFINE_list(
         "activations",
@@ -76,14 +85,14 @@ def define_design_flags(values: flags.FlagValues, minutes: float | None = None) 
         flag_values=values,
     )
     flags.DEFINE_enum(
-        "design", _DEFAULTS.design, DESIGNS,
-        "Networks to measure: random mixtures, or one swap at a time as in the paper. By default mixtures, but single "
-        "swaps on a device whose values are exact.", flag_values=values,
+        "design", _DEFAULTS.design, designs,
+        f"Networks to measure: {'; '.join(f'{name}: {_DESIGNS_SAY[name]}' for name in designs)}. By default "
+        "orthogonal, but single swaps on a device whose values are exact.", flag_values=values,
     )  # fmt: skip
     flags.DEFINE_integer(
         "networks",
         _DEFAULTS.networks,
-        "How many mixtures are measured and scored.",
+        "How many networks are measured, and how many are scored, unless they are single swaps.",
         lower_bound=1,
         flag_values=values,
     )
@@ -130,6 +139,11 @@ def _define_score_flags(values: flags.FlagValues) -> None:
         "score_processes", _DEFAULTS.score_processes,
         "Processes that compute scores; 0 for this one, which uses all cores by itself.",
         lower_bound=0, flag_values=values,
+    )  # fmt: skip
+    flags.DEFINE_string(
+        "scheduler", _DEFAULTS.scheduler,
+        "Address of a Dask scheduler, such as tcp://host:8786, whose workers compute the scores in place of processes "
+        "here.", flag_values=values,
     )  # fmt: skip
     flags.DEFINE_integer(
         "batch_size", _DEFAULTS.batch_size, "Images in a batch that is scored on.", lower_bound=2, flag_values=values
@@ -287,6 +301,7 @@ _SETTINGS = (
     "seeds",
     "batches",
     "score_processes",
+    "scheduler",
     "batch_norm",
     "seed",
 )

@@ -35,6 +35,7 @@ __getattr__, __dir__, __all__ = attach(
         "make_proxies": "keras_actnas.search.preparation",
         "measure_costs": "keras_actnas.search.ran_e_costs",
         "mixtures": "keras_actnas.search.designs",
+        "orthogonal": "keras_actnas.search.designs",
         "nn_mass": "keras_actnas.search.topology",
         "nonlinear_units": "keras_actnas.search.topology",
         "proxies": "keras_actnas.search.proxies",

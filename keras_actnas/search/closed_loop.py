@@ -85,8 +85,7 @@ class ClosedLoop:
         networks = [row.assignment for row in proposals]
         main = next(iter(self._measuring.device.metrics))
         with self._watch("loop"):
-            # As many runs in each round as all rounds together can have of the time.
-            most = networks * self._settings.rounds
+            most = len(networks) * self._settings.rounds  # All rounds share the time.
             runs = self._measuring.affordable(most, "proposal", tables[main].reference_value.value)
             found = self._measuring.measure(networks, runs, "round")
         self._measuring.report_failures(found)

@@ -10,7 +10,7 @@ from keras_actnas.core.assignment import Assignment
 from keras_actnas.core.errors import InputError
 from keras_actnas.search.orthogonal import PASSES, orthogonal_columns
 
-DESIGNS = ("mixtures", "orthogonal", "single_swaps")
+DESIGNS = ("orthogonal", "mixtures", "single_swaps")
 
 
 def single_swaps(reference: Assignment, activations: Sequence[str]) -> list[Assignment]:

@@ -115,16 +115,20 @@ class Measuring:
         settings.check_networks({*settings.activations, *reference.values()})
         return make_design(name, reference, self.activations, settings.networks, settings.seed)
 
-    @property
-    def is_complete(self) -> bool:
-        """Whether the design tells every effect by itself, so that nothing has to be assumed of them."""
+    def is_complete(self, design: str) -> bool:
+        """Whether a design tells every effect by itself, so that nothing has to be assumed of them."""
         every = is_exhaustive(self.reference, self.activations, self._settings.networks)
-        return every or self._settings.design == "single_swaps"
+        return every or design == "single_swaps"
 
-    def measure_design(self, networks: Sequence[Assignment]) -> Measured:
-        """Measures networks that tables are fitted to."""
+    def measure_design(self, networks: Sequence[Assignment], count: int | None = None) -> Measured:
+        """Measures networks that tables are fitted to.
+
+        Args:
+          networks: The networks.
+          count: How many share the time budget, where these are not all; None where they are.
+        """
         with self._watch("bench"):
-            runs = self.affordable(networks, "network")
+            runs = self.affordable(count or len(networks), "network")
             # Of a budget in minutes, runs that a shorter one afforded count as well.
             made = self.measure(networks, runs, "design", min(runs, self._settings.runs or 1))
         self.report_failures(made)
@@ -133,7 +137,7 @@ class Measuring:
     def tables(self, made: Measured) -> dict[str, MetricTable]:
         """Returns the device's tables, such as that of the latency, fitted to what was measured."""
         sizes = {site.name: float(site.elements) for site in self.network.sites}
-        prior = None if self.device.exact or self.is_complete else CostPrior(sizes)
+        prior = None if self.is_complete(self._settings.device_design(self.device.exact)) else CostPrior(sizes)
         return {metric: self._table(made, metric, prior) for metric in self.device.metrics}
 
     def _table(self, made: Measured, metric: str, prior: CostPrior | None) -> MetricTable:
@@ -181,19 +185,25 @@ class Measuring:
         with self._folder.journal as journal:
             return record(self.device, self.network, request, journal, self._progress)
 
-    def affordable(self, networks: Sequence[Assignment], what: str, reference_ms: float | None = None) -> int:
-        """Returns how many timed runs each network gets: as many as were asked for, or as the time allows."""
+    def affordable(self, count: int, what: str, reference_ms: float | None = None) -> int:
+        """Returns how many timed runs each of `count` networks gets: as many as were asked for, or as the time allows.
+
+        Args:
+          count: How many networks share the time.
+          what: What they are called in the line that says so when they get few.
+          reference_ms: Latency of the reference, where it is known already.
+        """
         settings = self._settings
         if self.device.exact or self.device.available is not None:
             return 1
         if settings.runs:
             return settings.runs
         reference_ms = reference_ms or self.device.probe(self.network, self.reference)
-        runs = affordable_runs(reference_ms, len(networks), 60 * settings.minutes)
+        runs = affordable_runs(reference_ms, count, 60 * settings.minutes)
         if runs < DEFAULT_RUNS:
-            minutes = measuring_seconds(reference_ms, len(networks), runs) / 60
+            minutes = measuring_seconds(reference_ms, count, runs) / 60
             self._say(
-                f"Each {what} gets {runs} timed runs, not {DEFAULT_RUNS}: {len(networks)} of them take about "
+                f"Each {what} gets {runs} timed runs, not {DEFAULT_RUNS}: {count} of them take about "
                 f"{minutes:.1f} minutes then (--minutes={settings.minutes:g}, --runs)."
             )
         return runs

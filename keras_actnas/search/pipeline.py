@@ -19,6 +19,9 @@ from keras_actnas.devices.recording import MORE_UNITS, board_of
 from keras_actnas.export.activation_ops import check_editable
 from keras_actnas.search import readings
 from keras_actnas.search.closed_loop import ClosedLoop
+from keras_actnas.search.contenders import contenders
+from keras_actnas.search.design_budget import round_sizes
+from keras_actnas.search.designs import make_design
 from keras_actnas.search.fingerprint import model_fingerprint
 from keras_actnas.search.grid import check_rules
 from keras_actnas.search.ilp import solve_ilp
@@ -30,7 +33,7 @@ from keras_actnas.search.refinement import Refinement
 from keras_actnas.search.results import write_results
 from keras_actnas.search.run_folder import RunFolder
 from keras_actnas.search.scoring import Scoring
-from keras_actnas.search.settings import SearchResult, SearchSettings
+from keras_actnas.search.settings import ADAPTIVE, SearchResult, SearchSettings
 from keras_actnas.search.stopwatch import Stopwatch
 from keras_actnas.search.verification import (
     TENSOR_MEMORY,
@@ -151,9 +154,37 @@ class Search:
         """
         tables = self.device.tables(self.reference)
         if tables is None:
-            self._design_made = self.measuring.measure_design(self.measuring.design())
-            tables = self.measuring.tables(self._design_made)
+            adaptive = self.settings.design == ADAPTIVE and self.device.available is None
+            made = self._explore() if adaptive else self.measuring.measure_design(self.measuring.design())
+            tables = self.measuring.tables(made)
+            self._design_made = made
         return self._saved(tables)
+
+    def _explore(self) -> Measured:
+        """Measures the adaptive design: a main-effect plan, then, in rounds, what may be best by the tables so far."""
+        settings, reference, measuring = self.settings, self.reference, self.measuring
+        names = {*measuring.activations, *reference.values()}
+        first, *sizes = round_sizes(settings.networks, settings.rounds, names)
+        plan = make_design("orthogonal", reference, measuring.activations, first, settings.seed)
+        made = measuring.measure_design(plan, settings.networks)
+        score = {settings.kind.name: self.score()}
+        for number, size in enumerate(sizes, start=1):
+            with self._watch("solve"):
+                networks = contenders(
+                    {**measuring.tables(made), **score},
+                    size,
+                    settings.minimize,
+                    settings.constraints,
+                    maximize=settings.maximize,
+                    rules=settings.rules,
+                    measured=made,
+                    seed=settings.seed + number,
+                    solver=settings.solver,
+                )
+            if not networks:
+                break  # The decision is not open any more.
+            made = {**made, **measuring.measure_design(networks, settings.networks)}
+        return made
 
     def score(self, also: Sequence[Assignment] = ()) -> MetricTable:
         """Scores the design by the proxy; returns and saves its table: the mean over initializations and batches.
@@ -255,7 +286,7 @@ class Search:
         """
         reference, exact, main = self.reference, self.device.exact, next(iter(self.device.metrics))
         networks, available = [row.assignment for row in rows], self.device.available
-        runs = self.measuring.affordable(networks, "proposal", tables[main].reference_value.value)
+        runs = self.measuring.affordable(len(networks), "proposal", tables[main].reference_value.value)
         measurable = [one for one in (reference, *networks) if available is None or one in available]
         times = self.measuring.measure(measurable, runs, "verify")
         self.measuring.report_failures(times)

@@ -40,13 +40,8 @@ def make_processes(
     """Returns what computes the scores of `make_proxies` elsewhere: on a cluster, or in processes.
 
     Raises:
-      InputError: The settings name a scheduler and processes as well, or the cluster cannot be used.
+      InputError: The cluster cannot be used.
     """
-    if settings.scheduler and settings.score_processes:
-        raise InputError(
-            f"Expected either --scheduler or --score_processes. Received: {settings.scheduler} and "
-            f"{settings.score_processes}."
-        )
     arguments = (settings.proxy, model, _score_images(model, settings), settings.activations, settings.batch_norm)
     conditions = [proxy.conditions for proxy in proxies]
     if settings.scheduler:

@@ -65,7 +65,7 @@ class Scoring:
     @functools.cached_property
     def _compute(self) -> Compute | None:
         """What computes the scores elsewhere; None for here."""
-        if not self._settings.score_processes:
+        if not (self._settings.score_processes or self._settings.scheduler):
             return None
         processes = make_processes(self._model, self._settings, self._proxies)
         weakref.finalize(self, processes.close)
@@ -98,7 +98,7 @@ class Scoring:
                     own,
                     metric=made[0].metric,
                     unit=made[0].unit,
-                    prior=None if self._measuring.is_complete else CurvePrior(),
+                    prior=None if self._measuring.is_complete(settings.score_design) else CurvePrior(),
                     context={
                         "design": settings.score_design,
                         "networks": len({one.assignment for one in made}),

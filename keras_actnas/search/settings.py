@@ -15,14 +15,16 @@ from keras_actnas.core.rounds import Round
 from keras_actnas.core.table import MetricTable
 from keras_actnas.search.choice_program import SOLVERS
 from keras_actnas.search.confidence import Confidence
+from keras_actnas.search.design_budget import check_budget
 from keras_actnas.search.designs import DESIGNS
 from keras_actnas.search.objective import Objective
 from keras_actnas.search.proxies.registry import PROXIES, ProxyKind, proxy_kind
-from keras_actnas.search.regression import LEAST_FREEDOM
 from keras_actnas.search.rules import Rules
 
 BatchNormMode = Literal["inference", "batch"]
 BATCH_NORM_MODES = ("inference", "batch")
+ADAPTIVE = "adaptive"
+"""The design whose later networks depend on what the earlier ones told."""
 DEFAULT_CONSTRAINTS: tuple[Constraint, ...] = (PROXIES["nwot"].constraint,)
 """Stands for the default of whichever proxy is chosen."""
 
@@ -42,9 +44,10 @@ class SearchSettings:
       top_k: How many proposals.
       min_distance: In how many sites each proposal differs from every other, at least.
       solver: "highs" or "cbc".
-      design: Which networks are measured and scored: "mixtures" or "single_swaps" (the paper's). None for mixtures,
-        but single swaps on a device that is exact.
-      networks: How many mixtures are measured and scored.
+      design: Which networks are measured and scored: "orthogonal" (a main-effect plan), "mixtures" (at random),
+        "single_swaps" (the paper's), or "adaptive": orthogonal to begin with, then in `rounds` those among which the
+        decision is open. None for orthogonal, but single swaps on a device that is exact.
+      networks: How many networks are measured, and how many are scored, unless they are single swaps.
       loop: Whether proposals are measured, and the tables fitted again, until predictions and measurements agree.
       rounds: How often proposals may be scored, the score table fitted again, and solved again; and how many rounds of
         the loop there may be.
@@ -102,13 +105,13 @@ class SearchSettings:
         return Objective.of(self.minimize, self.maximize)
 
     def device_design(self, exact: bool) -> str:
-        """Returns which networks a device measures; an exact one needs no mixtures to average noise out."""
-        return self.design or ("single_swaps" if exact else "mixtures")
+        """Returns which networks a device measures; an exact one has no noise that mixtures would average out."""
+        return self.design or ("single_swaps" if exact else "orthogonal")
 
     @property
     def score_design(self) -> str:
         """Which networks are scored."""
-        return self.design or "mixtures"
+        return "orthogonal" if self.design in (None, ADAPTIVE) else self.design
 
     @property
     def kind(self) -> ProxyKind:
@@ -129,7 +132,11 @@ class SearchSettings:
         if self.constraints is DEFAULT_CONSTRAINTS:
             object.__setattr__(self, "constraints", (self.kind.constraint,))
         self._check_numbers()
-        for name, known in (("design", (None, *DESIGNS)), ("solver", SOLVERS), ("batch_norm", BATCH_NORM_MODES)):
+        for name, known in (
+            ("design", (None, *DESIGNS, ADAPTIVE)),
+            ("solver", SOLVERS),
+            ("batch_norm", BATCH_NORM_MODES),
+        ):
             if getattr(self, name) not in known:
                 names = ", ".join(filter(None, known))
                 raise InputError(f"Expected {name} out of {names}. Received: {getattr(self, name)!r}.")
@@ -154,13 +161,9 @@ class SearchSettings:
                 )
 
     def check_networks(self, activations: Collection[str]) -> None:
-        """Raises `InputError` when the mixtures are too few for all the `activations` that occur in them."""
-        # Two features an activation, less those of any one, and a few networks more to tell the noise by.
-        least = 2 * (len(activations) - 1) + LEAST_FREEDOM
-        if self.score_design == "mixtures" and self.networks < least:
-            raise InputError(
-                f"Expected networks of at least {least} for {len(activations)} activations. Received: {self.networks}."
-            )
+        """Raises `InputError` when the networks are too few for all the `activations` that are mixed in them."""
+        if self.score_design != "single_swaps":
+            check_budget(self.networks, activations)
 
     def _check_numbers(self) -> None:
         for name, least in (
@@ -181,6 +184,11 @@ class SearchSettings:
                 f"seeds={self.seeds}, batches={self.batches}."
             )
         self.check_networks(self.activations)
+        if self.scheduler and self.score_processes:
+            raise InputError(
+                f"Expected either --scheduler or --score_processes. Received: {self.scheduler} and "
+                f"{self.score_processes}."
+            )
         if self.runs is not None and self.runs < 1:
             raise InputError(f"Expected runs of at least 1. Received: {self.runs}.")
         if not self.minutes >= 0:

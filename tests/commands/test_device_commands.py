@@ -1,5 +1,6 @@
 """Devices, bundles and journals from the command line: from a bundle to a search that uses what it measured."""
 
+import itertools
 import json
 import shutil
 import subprocess
@@ -10,6 +11,7 @@ import pytest
 from keras_actnas import cli
 from keras_actnas.core import Journal, MetricTable, load_proposals
 
+PINNED = ("stem_act", "argument", "last")
 DESIGN = ("--networks=12", "--activations=relu,silu,hard_swish")
 
 BOARD = """
@@ -53,7 +55,11 @@ def measured(tiny, tmp_path, run):
 
 
 def test_from_a_bundle_to_proposals_and_back(tiny, tmp_path, measured, run, fast):
-    flags = ("search", f"--model={tiny}", *fast, "--activations=relu,silu,hard_swish")
+    # What is proposed must not happen to be one of those that the bundle measured: three sites have what none has.
+    known = {tuple(one.assignment[site] for site in PINNED) for one in Journal(measured)}
+    names = next(each for each in itertools.product(("relu", "silu", "hard_swish"), repeat=3) if each not in known)
+    pins = [f"--pin={site}={name}" for site, name in zip(PINNED, names, strict=True)]
+    flags = ("search", f"--model={tiny}", *fast, "--activations=relu,silu,hard_swish", "--min_distance=1", *pins)
     said = run(*flags, f"--device=journal:{measured}", f"--out={tmp_path / 'run'}")
     assert "has no measurements of the proposals: their latency are predictions" in said
     proposals = load_proposals(tmp_path / "run" / "proposals.json")

@@ -221,7 +221,7 @@ def test_models_that_cannot_be_searched(refuses, tmp_path, monkeypatch, fast, fl
         (("--min_distance=0",), "--min_distance=0"),
         (("--num_threads=0",), "--num_threads=0"),
         (("--networks=0",), "--networks=0"),
-        (("--networks=10",), "networks of at least 11 for 5 activations. Received: 10"),
+        (("--networks=6",), "networks of at least 7 for 5 activations. Received: 6"),
         (("--runs=-1",), "--runs=-1"),
         (("--minutes=-1",), "--minutes=-1"),
         (("--minutes=nan",), "minutes of at least 0"),

@@ -148,6 +148,25 @@ def test_a_second_run_measures_nothing_and_finds_the_same(model, tmp_path):
     assert (tmp_path / "journal.jsonl").read_bytes() == before
 
 
+def test_an_adaptive_design_measures_what_may_be_best(model, tmp_path):
+    """Half of the networks are a plan; the others are nearer to the best that there is than those of the plan."""
+    device = Simulated(noise=0.01)
+    changes = {"design": "adaptive", "networks": 40, "rounds": 3, "loop": False, "constraints": ()}
+    made, _ = search(model, tmp_path, device, **changes)
+    table = made.bench()["latency"]
+    networks = [one for purpose, one in device.measured if purpose == "design"]
+    assert 20 < len(networks) <= 40
+    assert table.context["networks"] == len(set(networks)) == len(networks)
+    assert table.context["design"] == "adaptive"
+    plan, later = ([device.true(one) for one in part] for part in (networks[:20], networks[20:]))
+    assert np.mean(later) < np.mean(plan) - 5
+    assert min(later) == pytest.approx(best_possible(device, made.reference), rel=0.02)
+    # Started again it measures nothing, and comes to the same table.
+    again = Simulated(noise=0.01)
+    np.testing.assert_array_equal(search(model, tmp_path, again, **changes)[0].bench()["latency"].delta, table.delta)
+    assert again.measured == []
+
+
 class Unplugged(Simulated):
     """Gives up after some networks."""
 

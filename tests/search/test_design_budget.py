@@ -1,33 +1,37 @@
-"""The budget of a design: the least, what fits a time, and rounds."""
+"""The budget of a design: the least, and rounds."""
 
 import pytest
 
 from keras_actnas.core import Assignment, InputError
-from keras_actnas.search.design_budget import check_budget, least_networks, networks_in, round_sizes
+from keras_actnas.core.table import Estimate
+from keras_actnas.search.design_budget import check_budget, least_networks, round_sizes
+from keras_actnas.search.designs import orthogonal
+from keras_actnas.search.priors import CostPrior, CurvePrior
+from keras_actnas.search.tables import Observation, fit_table
 
-REFERENCE = Assignment({"a": "silu", "b": "relu", "c": "elu"})
-
-
-@pytest.mark.parametrize(
-    "design, prior, least", [("single_swaps", True, 4), ("orthogonal", False, 4), ("orthogonal", True, 7)]
-)
-def test_the_least_is_enough_and_one_fewer_is_not(design, prior, least):
-    assert least_networks(design, REFERENCE, ("silu", "relu"), prior) == least
-    check_budget(design, least, REFERENCE, ("silu", "relu"), prior)
-    with pytest.raises(InputError, match=f"at least {least} networks.*Received: {least - 1}.*--networks or --minutes"):
-        check_budget(design, least - 1, REFERENCE, ("silu", "relu"), prior)
+NAMES = ("silu", "relu", "elu")
 
 
-def test_opening_costs_networks():
-    assert networks_in(1.0, 10.0, runs=4) == 500  # 2 * (4 + 2 untimed) * 10 ms each.
-    assert networks_in(1.0, 10.0, opening_ms=120.0, runs=4) == 250
+@pytest.mark.parametrize("prior", [CostPrior({"a": 1.0, "b": 2.0, "c": 3.0, "d": 1.0}), CurvePrior()])
+def test_the_least_is_what_a_fit_needs(prior):
+    reference = Assignment.uniform("abcd", "silu")
+
+    def fit(count):
+        made = [Observation(one, float(n), 0.1) for n, one in enumerate(orthogonal(reference, NAMES, count))]
+        return fit_table(made, reference, NAMES, Estimate(10.0), metric="latency", prior=prior)
+
+    least = least_networks(NAMES)
+    assert fit(least).delta.shape == (4, 3)
+    with pytest.raises(InputError, match=rf"at least {least} measured networks .* Received: {least - 1}"):
+        fit(least - 1)
+    check_budget(least, NAMES)
+    with pytest.raises(InputError, match=rf"at least {least} for 3 activations. Received: {least - 1}. Raise --net"):
+        check_budget(least - 1, NAMES)
 
 
-@pytest.mark.parametrize("count, rounds, least", [(150, 5, 11), (12, 5, 11), (11, 3, 11), (33, 4, 5)])
-def test_rounds_share_the_whole_budget(count, rounds, least):
-    sizes = round_sizes(count, rounds, least)
-    assert sum(sizes) == count and sizes[0] >= least and len(sizes) <= rounds + 1 and min(sizes) > 0
-    with pytest.raises(InputError, match=f"at least {least} networks"):
-        round_sizes(least - 1, rounds, least)
-    with pytest.raises(InputError, match="--rounds of at least 1"):
-        round_sizes(count, 0, least)
+@pytest.mark.parametrize("count, rounds", [(150, 5), (12, 5), (5, 3), (33, 4)])
+def test_rounds_share_the_whole_budget(count, rounds):
+    sizes = round_sizes(count, rounds, NAMES)
+    assert sum(sizes) == count and sizes[0] >= 5 and len(sizes) <= rounds + 1 and min(sizes) > 0
+    with pytest.raises(InputError, match="at least 5"):
+        round_sizes(4, rounds, NAMES)

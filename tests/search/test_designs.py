@@ -56,7 +56,7 @@ def test_single_swaps_are_all_of_them_once():
 def test_designs_by_name():
     assert make_design("single_swaps", REFERENCE, CANDIDATES, 1, 9) == single_swaps(REFERENCE, CANDIDATES)
     assert make_design("mixtures", REFERENCE, CANDIDATES, 7, 9) == mixtures(REFERENCE, CANDIDATES, 7, 9)
-    with pytest.raises(InputError, match="mixtures, orthogonal, single_swaps. Received: 'factorial'"):
+    with pytest.raises(InputError, match="orthogonal, mixtures, single_swaps. Received: 'factorial'"):
         make_design("factorial", REFERENCE, CANDIDATES, 7, 9)
     assert set(DESIGNS) == {"mixtures", "orthogonal", "single_swaps"}
 

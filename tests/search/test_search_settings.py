@@ -41,14 +41,15 @@ def test_objectives():
         ({"minimize": None}, "Expected one metric to minimize or maximize"),
         ({"activations": ("rleu",)}, "Did you mean 'relu'"),
         ({"activations": ()}, "at least one activation"),
-        ({"design": "factorial"}, "Expected design out of mixtures, orthogonal, single_swaps. Received: 'factorial'"),
+        ({"design": "factorial"}, "out of orthogonal, mixtures, single_swaps, adaptive. Received: 'factorial'"),
         ({"solver": "gurobi"}, "Expected solver out of highs, cbc. Received: 'gurobi'"),
         ({"batch_norm": "train"}, "Expected batch_norm out of inference, batch. Received: 'train'"),
         ({"top_k": 0}, "top_k of at least 1. Received: 0"),
         ({"min_distance": 0}, "min_distance of at least 1"),
         ({"batch_size": 1}, "batch_size of at least 2"),
         ({"seeds": -1}, "seeds of at least 0"),
-        ({"networks": 10}, "networks of at least 11 for 5 activations"),
+        ({"networks": 6}, "networks of at least 7 for 5 activations. Received: 6. Raise --networks"),
+        ({"scheduler": "tcp://a:1", "score_processes": 2}, "either --scheduler or --score_processes"),
         ({"runs": 0}, "runs of at least 1"),
         ({"minutes": -1.0}, "minutes of at least 0"),
         ({"minutes": math.nan}, "minutes of at least 0"),
@@ -76,8 +77,8 @@ def test_metrics_are_those_that_are_measured(arguments, message):
 
 def test_the_design_depends_on_the_device_unless_it_is_given():
     settings = SearchSettings()
-    assert (settings.device_design(exact=False), settings.device_design(exact=True)) == ("mixtures", "single_swaps")
-    assert settings.score_design == "mixtures"
+    assert (settings.device_design(exact=False), settings.device_design(exact=True)) == ("orthogonal", "single_swaps")
+    assert settings.score_design == SearchSettings(design="adaptive").score_design == "orthogonal"
     paper = SearchSettings(design="single_swaps")
     assert paper.device_design(exact=False) == paper.score_design == "single_swaps"
 
