@@ -12,8 +12,9 @@ import numpy as np
 from keras_actnas.core.assignment import Assignment
 from keras_actnas.core.errors import InputError
 from keras_actnas.core.table import Estimate, MetricTable
+from keras_actnas.search.mixed_model import mixed_model
 from keras_actnas.search.priors import Cell, Prior
-from keras_actnas.search.regression import Effects, least_squares, mixed_model
+from keras_actnas.search.regression import Effects, least_squares
 
 
 @dataclasses.dataclass(frozen=True)
