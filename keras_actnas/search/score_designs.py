@@ -40,7 +40,7 @@ def shared_beginnings(
     for current in reference.values():
         levels = list(dict.fromkeys([current, *activations]))
         effects += len(levels) - 1
-        size = _block_size(count, margin * effects)
+        size = _block_size(count, max(margin * effects, len(levels)))  # Else a level would not occur at all.
         of_block = rng.permutation(np.resize(np.arange(len(levels)), -(-count // size)))
         columns.append([levels[of_block[row // size]] for row in range(count)])
     return [Assignment(zip(reference, row, strict=True)) for row in zip(*columns, strict=True)]

@@ -46,6 +46,12 @@ def test_every_level_is_given_to_equally_many_blocks_up_to_one():
         assert max(counts.values()) - min(counts[level] for level in LEVELS) <= 1
 
 
+@pytest.mark.parametrize("margin", [0.1, 0.5, 1.0])
+def test_every_level_occurs_at_every_site_however_small_the_margin(margin):
+    rows = shared_beginnings(REFERENCE, CANDIDATES, COUNT, margin=margin)
+    assert all({row[site] for row in rows} == LEVELS for site in SITES)
+
+
 def test_the_seed_decides():
     rows = shared_beginnings(REFERENCE, CANDIDATES, COUNT, seed=1)
     assert rows == shared_beginnings(REFERENCE, CANDIDATES, COUNT, seed=1)
