@@ -4,8 +4,9 @@ python benchmarks/nwot.py                      yolov5n, 224 px, batch 16, on all
 
 Both score the same networks with the same weights on the same images, in turns: a block of ours, then one of PyTorch's.
 Each has a process of its own, since the threads of two frameworks in one process get in each other's way.
-Two sets of networks: single swaps, which are the paper's protocol, and random mixtures. Of the single swaps, much of
-a network is as in the one before; of mixtures, little is.
+Three sets of networks: single swaps, which are the paper's protocol, random mixtures, and mixtures that begin alike
+(`shared_beginnings`). Of the single swaps, much of a network is as in the one before; of mixtures, little is. The share
+of peak of a set counts the operations of the whole network for every score: what is not computed again raises it.
 """
 
 import argparse
@@ -24,6 +25,9 @@ from keras_actnas.core import CANDIDATES
 from keras_actnas.models import YOLO
 from keras_actnas.search import NWOTScorer, count_macs, image_batch, mixtures, single_swaps
 from keras_actnas.search.proxies.tasks import in_order
+from keras_actnas.search.score_designs import shared_beginnings
+
+SETS = ("single swaps", "shared beginnings", "mixtures")
 
 
 class Eager:
@@ -63,8 +67,17 @@ def timed(scorer, networks):
     return (time.perf_counter() - start) / len(networks), scores
 
 
-def compare(ours, eager, candidates, sample, blocks):
-    """Times blocks of ours and samples of PyTorch's in turns; returns figures."""
+def compare(ours, eager, candidates, peak_seconds, sample, blocks):
+    """Times blocks of ours and samples of PyTorch's in turns; returns figures.
+
+    Args:
+      ours: The scorer of this process.
+      eager: The scorer of the other one.
+      candidates: Networks, in the order of scoring.
+      peak_seconds: What a pass through the whole network would take at the machine's peak.
+      sample: How many of the candidates PyTorch scores in a block.
+      blocks: How many blocks.
+    """
     own, other, difference = [], [], []
     for number in range(blocks):
         seconds, scores = timed(ours, candidates)
@@ -79,18 +92,22 @@ def compare(ours, eager, candidates, sample, blocks):
         "ours_ms": round(1e3 * float(np.median(own)), 1),
         "torch_ms": round(1e3 * float(np.median(other)), 1),
         "times_as_fast": round(float(np.median(ratios)), 2),
+        "share_of_peak": round(peak_seconds / float(np.median(own)), 2),
+        "torch_share_of_peak": round(peak_seconds / float(np.median(other)), 2),
         "blocks": [round(float(ratio), 2) for ratio in ratios],
         "largest_difference": round(float(max(difference)), 4),
     }
 
 
 def main() -> None:
-    """Prints the figures of single swaps and of mixtures, and the share of the machine's peak of one full pass."""
+    """Prints the figures of each set of networks, and the share of the machine's peak of one full pass."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="yolov5n", help="a YOLOv5")
     parser.add_argument("--image_size", type=int, default=224)
     parser.add_argument("--batch_size", type=int, default=16)
     parser.add_argument("--mixtures", type=int, default=150)
+    parser.add_argument("--margin", type=float, default=2.0, help="of the mixtures that begin alike")
+    parser.add_argument("--sets", nargs="*", default=SETS, choices=SETS)
     parser.add_argument("--sample", type=int, default=10, help="networks that PyTorch scores in a block")
     parser.add_argument("--blocks", type=int, default=3)
     options = parser.parse_args()
@@ -116,14 +133,22 @@ def report(ours, eager, model, options):
     plain, _ = eager.ask([reference] * 5)
     # The last convolution of each branch of the head has no site behind it and is not computed.
     work = 2 * options.batch_size * sum(layer.macs for layer in count_macs(model).layers if not is_last(layer.name))
+    peak_seconds = work / 1e9 / gigaflops
     for name, seconds in (("ours", full), ("torch", plain)):
-        share = work / seconds / 1e9 / gigaflops
-        print(json.dumps({"full_pass": name, "ms": round(1e3 * seconds, 1), "share_of_peak": round(share, 2)}))
+        share = round(peak_seconds / seconds, 2)
+        print(json.dumps({"full_pass": name, "ms": round(1e3 * seconds, 1), "share_of_peak": share}))
 
-    mixed = [reference.with_swaps(one) for one in mixtures(reference, CANDIDATES, options.mixtures)]
-    for name, candidates in (("single swaps", single_swaps(reference, CANDIDATES)), ("mixtures", mixed)):
-        found = compare(ours, eager, in_order(candidates, reference), options.sample, options.blocks)
-        print(json.dumps({"set": name, **found}))
+    makers = (
+        lambda: single_swaps(reference, CANDIDATES),
+        lambda: shared_beginnings(reference, CANDIDATES, options.mixtures, margin=options.margin),
+        lambda: mixtures(reference, CANDIDATES, options.mixtures),
+    )
+    for name, make in zip(SETS, makers, strict=True):
+        if name not in options.sets:
+            continue
+        candidates = in_order(make(), reference)
+        found = compare(ours, eager, candidates, peak_seconds, options.sample, options.blocks)
+        print(json.dumps({"set": name, **found}), flush=True)
 
 
 def is_last(name):
