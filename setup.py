@@ -24,8 +24,10 @@ SEARCH = [
 ]
 VELA = ["ethos-u-vela>=5.0"]
 ONNX = [*TENSORFLOW, "onnx>=1.18", "onnxruntime>=1.22", "tf2onnx>=1.17"]
+ULTRALYTICS = [*TENSORFLOW, "ultralytics>=8.3", "torch>=2.4", "torchvision>=0.19"]
+TFMOT = [*TENSORFLOW, "tensorflow-model-optimization>=0.8", "tf_keras>=2.20,<3"]
 BACKENDS = ["jax>=0.7", "torch==2.13.0"]
-TEST = [*SEARCH, *VELA, *ONNX, *BACKENDS, "mypy>=1.17", "pytest>=8.3", "ruff>=0.14"]
+TEST = [*SEARCH, *VELA, *ONNX, *ULTRALYTICS, *TFMOT, *BACKENDS, "mypy>=1.17", "pytest>=8.3", "ruff>=0.14"]
 
 setup(
     name="keras-actnas",
@@ -45,6 +47,8 @@ setup(
         "search": SEARCH,
         "vela": VELA,
         "onnx": ONNX,
+        "ultralytics": ULTRALYTICS,
+        "tfmot": TFMOT,
         "test": TEST,
     },
     entry_points={"console_scripts": ["keras-actnas = keras_actnas.cli:main"]},
