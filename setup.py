@@ -25,8 +25,10 @@ SEARCH = [
 DASK = ["distributed>=2025.1"]
 VELA = ["ethos-u-vela>=5.0"]
 ONNX = [*TENSORFLOW, "onnx>=1.18", "onnxruntime>=1.22", "tf2onnx>=1.17"]
+ULTRALYTICS = [*TENSORFLOW, "ultralytics>=8.3", "torch>=2.4", "torchvision>=0.19"]
+TFMOT = [*TENSORFLOW, "tensorflow-model-optimization>=0.8", "tf_keras>=2.20,<3"]
 BACKENDS = ["jax>=0.7", "torch==2.13.0"]
-TEST = [*SEARCH, *DASK, *VELA, *ONNX, *BACKENDS, "mypy>=1.17", "pytest>=8.3", "ruff>=0.14"]
+TEST = [*SEARCH, *DASK, *VELA, *ONNX, *ULTRALYTICS, *TFMOT, *BACKENDS, "mypy>=1.17", "pytest>=8.3", "ruff>=0.14"]
 
 setup(
     name="keras-actnas",
@@ -38,7 +40,7 @@ setup(
     packages=find_packages(include=["keras_actnas", "keras_actnas.*"]),
     package_data={"keras_actnas": ["py.typed"]},
     python_requires=">=3.10",
-    install_requires=["numpy>=1.26", "absl-py>=2.1"],
+    install_requires=["numpy>=1.26", "absl-py>=1.4"],
     extras_require={
         "tensorflow": TENSORFLOW,
         "bench": BENCH,
@@ -47,6 +49,8 @@ setup(
         "dask": DASK,
         "vela": VELA,
         "onnx": ONNX,
+        "ultralytics": ULTRALYTICS,
+        "tfmot": TFMOT,
         "test": TEST,
     },
     entry_points={"console_scripts": ["keras-actnas = keras_actnas.cli:main"]},

@@ -22,8 +22,10 @@ MAY_IMPORT = {
     "devices": {"core", "export", "tflite_bench"},
     "search": {"core", "layers", "models", "surgery", "export", "tflite_bench", "devices"},
     "report": {"core"},
+    "integrations": {*("core", "layers", "models", "surgery", "export", "tflite_bench", "devices", "search")},
     "commands": {
-        *("core", "layers", "models", "surgery", "export", "tflite_bench", "devices", "search", "report", "commands")
+        *("core", "layers", "models", "surgery", "export", "tflite_bench", "devices", "search", "report"),
+        *("integrations", "commands"),
     },
 }
 CORE_NEEDS = {"numpy"}
