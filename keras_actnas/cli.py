@@ -54,7 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (InputError, flags.Error) as error:
         message = str(error)
     except KeyboardInterrupt:
-        print("\nInterrupted. What was measured is kept: the same command continues.", file=sys.stderr)
+        kept = getattr(command, "INTERRUPTED", "What was measured is kept: the same command continues.")
+        print(f"\nInterrupted. {kept}", file=sys.stderr)
         return 130
     # Not before the error is gone, and with it a progress bar that it broke off, whose line would not have ended.
     return _fail(f"keras-actnas {name}", message)

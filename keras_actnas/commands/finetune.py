@@ -25,6 +25,8 @@ from keras_actnas.core.errors import InputError
 from keras_actnas.core.proposal import read_proposals
 from keras_actnas.core.run_files import read_identity
 
+INTERRUPTED = "The last whole epoch is kept: --resume continues."
+
 # Flag -> the setting of Ultralytics that it is.
 _SETTINGS = {"epochs": "epochs", "batch": "batch", "seed": "seed", "image_size": "imgsz"}
 _EPOCHS = {"progressive": 30, "scratch": 300}

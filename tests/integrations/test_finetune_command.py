@@ -81,6 +81,17 @@ def test_from_scratch(run_folder, data, tiny_yaml, tmp_path):
     assert YOLO(out / "weights/best.pt").model.actnas["transition"] is None
 
 
+@pytest.mark.parametrize("recipe", ["progressive", "scratch"])
+def test_weights_are_begun_with_or_not(run_folder, data, weights, recipe):
+    flags = (f"--data={data}", f"--weights={weights}", "--epochs=1", f"--recipe={recipe}")
+    assert finetune(run_folder, *flags, *FAST) == 0
+    given, tuned = (
+        YOLO(path).model.model[0].conv.weight for path in (weights, run_folder / "finetune/weights/last.pt")
+    )
+    assert ((given - tuned).abs().mean() < 0.01) == (recipe == "progressive")
+    assert held(run_folder / "finetune/weights/best.pt") == Assignment.load(run_folder / "best.json")
+
+
 def test_without_a_run(data, weights, tmp_path):
     """Any network and assignment; and weights of other classes, if that is meant."""
     out = tmp_path / "tuned"

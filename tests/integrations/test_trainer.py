@@ -71,9 +71,11 @@ def test_two_epochs_then_one_more_then_val(train, weights, wanted, data, tmp_pat
     assert content["ema"].actnas["alpha"] == pytest.approx(2 / 3 / 0.75 if transition else 1)
     assert not foreign_classes(last)
 
-    watch = {"on_train_batch_end": lambda trainer: alphas.append(trainer.transition and trainer.transition.alpha)}
-    yolo = train(last, resume=True, watch=watch)
-    assert alphas == ([pytest.approx(8 / 9), 1.0] if transition else [None, None])
+    def watch(trainer):
+        alphas.append(trainer.transition and trainer.transition.alpha)
+
+    yolo = train(last, resume=True, watch={"on_train_start": watch, "on_train_batch_end": watch})
+    assert alphas == ([pytest.approx(8 / 9), pytest.approx(8 / 9), 1.0] if transition else [None, None, None])
     for path in (last, last.with_name("best.pt")):
         network = YOLO(path).model
         assert current_torch_assignment(network) == wanted

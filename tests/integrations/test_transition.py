@@ -89,3 +89,19 @@ def test_a_copy_without_it_is_the_network_that_will_be_deployed():
     assert torch.equal(other(X), blended)
     assert torch.equal(without(copy.deepcopy(new))(X), plain)
     assert torch.equal(new(X), blended)  # The original goes on.
+
+
+def test_compiled_networks_follow_alpha():
+    """Without being compiled again for each value."""
+    new, plain = network("relu", "hard_swish"), network("relu", "hard_swish")
+    graphs = []
+    compiled = torch.compile(new, backend=lambda graph, inputs: graphs.append(graph) or graph.forward)
+    same = network("relu", "hard_swish")
+    transitions = [Transition(new, BEFORE), Transition(same, BEFORE)]
+    for alpha in (0.0, 0.25, 0.5, 0.9):
+        for transition in transitions:
+            transition.alpha = alpha
+        assert torch.equal(compiled(X), same(X))
+    assert len(graphs) == 1
+    transitions[0].alpha = 1.0
+    assert torch.equal(compiled(X), plain(X))
