@@ -146,3 +146,12 @@ def test_refusals_before_anything_is_trained(run_folder, data, weights, tiny_yam
     YOLO("yolov5n.yaml").save(tmp_path / "eighty.pt")
     assert "--new_classes" in refused(run_folder, f"--data={data}", f"--weights={tmp_path / 'eighty.pt'}")
     assert not (run_folder / "finetune").exists()
+
+
+def test_an_interruption_says_how_to_go_on(run_folder, data, weights, monkeypatch, capsys):
+    def interrupt(self):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ActNASTrainer, "train", interrupt)
+    assert finetune(run_folder, f"--data={data}", f"--weights={weights}", *FAST) == 130
+    assert capsys.readouterr().err.endswith("Interrupted. The last whole epoch is kept: --resume continues.\n")
