@@ -24,6 +24,7 @@ COMMANDS = {
     "report": "write a run's report: one HTML file that needs no network",
     "compare": "what the networks found for one device cost on another",
     "apply": "write a model with the activations of an assignment as .keras or .tflite",
+    "finetune": "train an Ultralytics YOLO with the activations of a proposal",
 }
 
 
@@ -53,7 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (InputError, flags.Error) as error:
         message = str(error)
     except KeyboardInterrupt:
-        print("\nInterrupted. What was measured is kept: the same command continues.", file=sys.stderr)
+        kept = getattr(command, "INTERRUPTED", "What was measured is kept: the same command continues.")
+        print(f"\nInterrupted. {kept}", file=sys.stderr)
         return 130
     # Not before the error is gone, and with it a progress bar that it broke off, whose line would not have ended.
     return _fail(f"keras-actnas {name}", message)

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from keras_actnas import core
-from keras_actnas.callbacks.ramps import Ramp
 from keras_actnas.callbacks.schedule import ScheduleCallback
+from keras_actnas.core.ramps import Ramp
 from keras_actnas.layers.afrb import AFRB, afrb_layers, check_linearity
 
 

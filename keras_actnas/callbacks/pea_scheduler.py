@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from keras_actnas import core
-from keras_actnas.callbacks.ramps import Ramp
 from keras_actnas.callbacks.schedule import ScheduleCallback
+from keras_actnas.core.ramps import Ramp
 from keras_actnas.layers.pea import ProgressiveEnsemble, pea_layers
 
 

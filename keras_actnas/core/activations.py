@@ -9,6 +9,9 @@ from keras_actnas.core.errors import InputError, closest
 LEAKY_RELU_SLOPE = 0.1
 """Slope of `leaky_relu` for negative inputs, as in Darknet and YOLO (Keras's own defaults are 0.2 and 0.3)."""
 
+PRELU_START = 0.25
+"""Slope that a new PReLU starts with, as in the paper (He et al. 2015); Keras's own default, 0, is a ReLU."""
+
 CANDIDATES = ("relu", "silu", "hard_swish", "relu6", "leaky_relu")
 """The search space of ActNAS (section 3)."""
 

@@ -47,8 +47,7 @@ class Assignment(Mapping[str, str]):
         return hash(frozenset(self._activations.items()))
 
     def __repr__(self) -> str:
-        counts = ", ".join(f"{name} x {count}" for name, count in self.counts().items())
-        return f"Assignment({len(self)} sites: {counts})"
+        return f"Assignment({len(self)} sites: {self.summary()})"
 
     @property
     def digest(self) -> str:
@@ -62,6 +61,10 @@ class Assignment(Mapping[str, str]):
         """Returns how many sites each activation has, the most frequent first."""
         names = list(self._activations.values())
         return {name: names.count(name) for name in sorted(set(names), key=lambda name: (-names.count(name), name))}
+
+    def summary(self) -> str:
+        """Returns how many sites each activation has, in words: `silu x 68, relu x 1`."""
+        return ", ".join(f"{name} x {count}" for name, count in self.counts().items())
 
     def swaps(self, reference: Mapping[str, str]) -> dict[str, str]:
         """Returns the sites, with their activations, where this assignment differs from `reference`."""

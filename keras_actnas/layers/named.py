@@ -7,11 +7,8 @@ from typing import Any
 
 import keras
 
-from keras_actnas.core.activations import canonical_name, leaky_slope
+from keras_actnas.core.activations import PRELU_START, canonical_name, leaky_slope
 from keras_actnas.core.errors import InputError
-
-PRELU_START = 0.25
-"""Slope that a new PReLU starts with, as in the paper (He et al. 2015); Keras's own default, 0, is a ReLU."""
 
 
 def activation_layer(activation: str, rank: int = 4, data_format: str | None = None, **kwargs: Any) -> keras.Layer:

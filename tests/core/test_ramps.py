@@ -6,8 +6,8 @@ import math
 import numpy as np
 import pytest
 
-from keras_actnas.callbacks.ramps import Ramp
 from keras_actnas.core import InputError
+from keras_actnas.core.ramps import Ramp
 
 SCHEDULES = {
     "linear": lambda t: t,  # Equation (2): t of T_trans.

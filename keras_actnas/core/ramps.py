@@ -7,8 +7,8 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from keras_actnas import core
 from keras_actnas.core.checks import is_finite
+from keras_actnas.core.errors import InputError
 
 SHAPES: dict[str, Callable[[float, float], float]] = {
     "linear": lambda progress, power: progress,
@@ -45,13 +45,13 @@ class Ramp:
             value = getattr(self, name)
             if not is_finite(value) or (value < low if low is not None else value <= 0):
                 bound = "of 0 or more" if low is not None else "above 0"
-                raise core.InputError(f"Expected {name} to be a number {bound}. Received: {value!r}.")
+                raise InputError(f"Expected {name} to be a number {bound}. Received: {value!r}.")
         if self.end < self.start:
-            raise core.InputError(
+            raise InputError(
                 f"Expected end not before start={self.start!r}, where the transition begins. Received: {self.end!r}."
             )
         if not callable(self.schedule) and not (isinstance(self.schedule, str) and self.schedule in SHAPES):
-            raise core.InputError(
+            raise InputError(
                 f"Expected a schedule of {', '.join(SHAPES)}, or a function of the progress. "
                 f"Received: {self.schedule!r}."
             )
@@ -74,7 +74,7 @@ def _checked(value: Any, progress: float) -> float:
     except (TypeError, ValueError):
         number = math.nan
     if not 0 <= number <= 1:
-        raise core.InputError(
+        raise InputError(
             f"Expected a schedule that returns alpha from 0 to 1. Received: {value!r} at progress {progress:g}."
         )
     return number

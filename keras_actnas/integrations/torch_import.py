@@ -1,0 +1,13 @@
+"""Torch, or the line that installs it."""
+
+from __future__ import annotations
+
+from keras_actnas.core.errors import MissingDependencyError
+
+try:
+    import torch
+    from torch import nn
+except ImportError as error:
+    raise MissingDependencyError("torch", "ultralytics", "Putting activations into a torch network") from error
+
+__all__ = ["nn", "torch"]
