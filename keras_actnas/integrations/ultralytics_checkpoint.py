@@ -2,8 +2,8 @@
 
 A checkpoint is a pickle that holds the network as a Python object, and a pickle can call any function. It is read by
 PyTorch's restricted unpickler (`torch.load(weights_only=True)`), and of Ultralytics' classes not even the real ones are
-made: each is replaced by an empty module of its name, which holds the attributes, the tensors and the inner modules, and
-can do nothing. (Ultralytics' own restricted loading makes the real classes, whose constructors evaluate strings.)
+made, whose constructors evaluate strings: each is replaced by an empty module of its name, which holds the attributes,
+the tensors and the inner modules, and can do nothing.
 """
 
 from __future__ import annotations
@@ -63,8 +63,8 @@ def read_checkpoint(path: str | os.PathLike[str], trust: bool = False) -> Any:
       Ultralytics are `Replacement`s: they can be looked at, not run.
 
     Raises:
-      InputError: The file does not exist, is damaged or no checkpoint of a network; or it refers to a function or a class
-        that has no place in one, and is not trusted.
+      InputError: The file does not exist, is damaged or no checkpoint of a network; or it refers to a function or a
+        class that has no place in one, and is not trusted.
     """
     file = Path(path)
     if not file.is_file():

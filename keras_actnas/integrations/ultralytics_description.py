@@ -27,8 +27,8 @@ def read_description(source: str | os.PathLike[str] | Mapping[str, Any]) -> dict
     """Returns the content of a network's description, from its file or the name of one that Ultralytics knows.
 
     Raises:
-      InputError: There is no such description, it is for another task or has unsupported modules, or its `activation` is
-        more than a module of torch: Ultralytics evaluates it as Python.
+      InputError: There is no such description, it is for another task or has unsupported modules, or its `activation`
+        is more than a module of torch: Ultralytics evaluates it as Python.
 
     >>> read_description("yolov5s.yaml")["scale"]
     's'
@@ -68,8 +68,9 @@ def build_network(description: Mapping[str, Any], num_classes: int | None = None
       InputError: It cannot be built.
     """
     content = copy.deepcopy(dict(description))
+    channels = content.get("channels") or content.get("ch") or 3
     try:
-        return DetectionModel(content, ch=content.get("channels") or content.get("ch") or 3, nc=num_classes, verbose=False).eval()
+        return DetectionModel(content, ch=channels, nc=num_classes, verbose=False).eval()
     except Exception as error:
         raise _unusable(str(content.get("yaml_file", "a description")), error) from error
 

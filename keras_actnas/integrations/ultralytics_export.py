@@ -99,8 +99,8 @@ def _check_tensors(network: nn.Module, places: Mapping[str, Slot]) -> None:
     state = network.state_dict()
     if not any(name.endswith(".bn.weight") for name in state):
         raise InputError(
-            "Expected a network with its normalizations. Received: one that was fused, as `YOLO.predict` and `YOLO.val` "
-            "do it. Load it again, or give its .pt or .yaml."
+            "Expected a network with its normalizations. Received: one that was fused, as `YOLO.predict` and "
+            "`YOLO.val` do it. Load it again, or give its .pt or .yaml."
         )
     own = {name: tuple(tensor.shape) for name, tensor in state.items() if not name.endswith((_FIXED, _COUNTER))}
     given = {name: slot.shape for name, slot in places.items()}

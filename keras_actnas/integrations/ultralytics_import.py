@@ -38,8 +38,8 @@ def from_ultralytics(
 
     Args:
       source: A checkpoint (`best.pt`), a `YOLO` or the network in it, or a network's description: `"yolov5n.yaml"`, a
-        .yaml file, or its content, which gives random weights as Ultralytics makes them. A checkpoint is read without
-        running what it may bring along.
+        .yaml file, or its content, which gives random weights as Ultralytics makes them (`torch.manual_seed`). A
+        checkpoint is read without running what it may bring along.
       input_shape: Height, width and channels of the images; height and width are multiples of 32. Images hold values
         in 0 .. 1, RGB, channels last.
       num_classes: How many classes the network tells apart. A description is built with as many, anything else has to
@@ -82,7 +82,7 @@ def from_ultralytics(
 
 
 def open_network(source: Source, num_classes: int | None = None, trust: bool = False) -> nn.Module:
-    """Returns the torch network of a source, whole or as its skeleton; arguments and errors as of `from_ultralytics`."""
+    """Returns the torch network of a source, or its skeleton; arguments and errors as of `from_ultralytics`."""
     if is_description(source):
         from keras_actnas.integrations.ultralytics_description import build_network, read_description
 

@@ -1,8 +1,8 @@
 """What an Ultralytics network is made of, read off its modules: the layout that builds it in Keras.
 
 Modules are told apart by the names of their classes, so that it does not matter whether they are Ultralytics' own or
-what `ultralytics_checkpoint` puts in their place. What shapes of weights show (channels, kernel sizes, groups) is checked
-where weights are transferred; here, what they do not show.
+what `ultralytics_checkpoint` puts in their place. What shapes of weights show (channels, kernel sizes, groups) is
+checked where weights are transferred; here, what they do not show.
 """
 
 from __future__ import annotations
@@ -20,6 +20,13 @@ from keras_actnas.models.yolo_heads import BINS, STRIDES
 
 _SHOWN = 8
 _PREVIOUS = -1
+# How the names of the heads begin.
+_OTHER_TASKS = {
+    "Segment": "segmentation",
+    "Pose": "pose estimation",
+    "OBB": "oriented boxes",
+    "Classify": "classification",
+}
 
 
 def read_layout(network: nn.Module) -> Layout:
@@ -68,8 +75,7 @@ def read_activations(network: nn.Module) -> Assignment:
 
 def check_task(head: str) -> None:
     """Raises `InputError` when a head, by the name of its class, is one for another task than detection."""
-    tasks = {"Segment": "segmentation", "Pose": "pose estimation", "OBB": "oriented boxes", "Classify": "classification"}
-    for kind, task in tasks.items():
+    for kind, task in _OTHER_TASKS.items():
         if head.startswith(kind):
             raise InputError(f"Expected a network for detection. Received: one for {task} (its head is {head}).")
 

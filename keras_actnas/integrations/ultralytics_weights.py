@@ -56,8 +56,9 @@ class Slot:
 def slots(model: keras.Model) -> dict[str, Slot]:
     """Returns where each tensor is in a Keras YOLO, by PyTorch's name.
 
-    A convolution's kernel is (height, width, in, out) in Keras and (out, in, height, width) in PyTorch, a depthwise one's
-    (height, width, channels, 1) and (channels, 1, height, width); PReLU's slopes are (1, 1, channels) and (channels,).
+    A convolution's kernel is (height, width, in, out) in Keras and (out, in, height, width) in PyTorch, a depthwise
+    one's (height, width, channels, 1) and (channels, 1, height, width); PReLU's slopes are (1, 1, channels) and
+    (channels,).
     """
     found = {}
     for layer in model.layers:
