@@ -58,6 +58,7 @@ class Transition:
         # tensor leaves half-precision activations of AMP as they are.
         self._alpha = torch.zeros((), device=own.device)
         self._handles: list[Any] = []
+        self._value = 1.0
         for site, name in before.items():
             module = network.get_submodule(site)
             if hasattr(module, "inplace"):
@@ -68,10 +69,13 @@ class Transition:
     @property
     def alpha(self) -> float:
         """The share of the new activations, from 0 to 1. Can be set; at 1 the transition is over for good."""
-        return float(self._alpha) if self._handles else 1.0
+        return self._value
 
     @alpha.setter
     def alpha(self, value: float) -> None:
+        if not self._handles:
+            return
+        self._value = value  # Beside the tensor, which a GPU would have to be waited for.
         self._alpha.fill_(value)
         if value >= 1:
             for handle in self._handles:
