@@ -10,7 +10,7 @@ from typing import Any
 
 from keras_actnas.core.errors import InputError, MissingDependencyError
 from keras_actnas.integrations.torch_import import nn
-from keras_actnas.integrations.ultralytics_layout import SUPPORTED, check_task
+from keras_actnas.integrations.exchange.layout import SUPPORTED, check_task
 
 try:
     from ultralytics import YOLO

@@ -1,7 +1,7 @@
 """What an Ultralytics network is made of, read off its modules: the layout that builds it in Keras.
 
 Modules are told apart by the names of their classes, so that it does not matter whether they are Ultralytics' own or
-what `ultralytics_checkpoint` puts in their place. What shapes of weights show (channels, kernel sizes, groups) is
+what `checkpoint` puts in their place. What shapes of weights show (channels, kernel sizes, groups) is
 checked where weights are transferred; here, what they do not show.
 """
 
@@ -62,7 +62,7 @@ def read_activations(network: nn.Module) -> Assignment:
     """
     found, unknown = {}, []
     for path, module in network.named_modules(remove_duplicate=False):
-        if path.endswith(".act"):
+        if path.endswith(".act") and ".act." not in path:
             try:
                 found[path] = torch_activation_name(module)
             except InputError:

@@ -24,7 +24,7 @@ _REAL = (
     *ACTIVATION_CLASSES,
 )
 # Names of these packages are of modules and settings. They are replaced, so that it does not matter what they would do.
-_REPLACED = ("ultralytics.", "torch.nn.modules.")
+_REPLACED = ("ultralytics.", "torch.nn.modules.", "keras_actnas.")
 _DATA = {
     "builtins.getattr": "of a fused network: which method it runs",
     "pathlib.PosixPath": "paths",

@@ -12,9 +12,9 @@ import keras
 from keras_actnas.core import KNOWN, Assignment, InputError
 from keras_actnas.integrations.torch_import import nn, torch
 from keras_actnas.integrations.torch_sites import apply_assignment, inner_network
-from keras_actnas.integrations.ultralytics_checkpoint import read_checkpoint
-from keras_actnas.integrations.ultralytics_import import Source, is_description
-from keras_actnas.integrations.ultralytics_weights import Slot, check, slots
+from keras_actnas.integrations.exchange.checkpoint import read_checkpoint
+from keras_actnas.integrations.exchange.to_keras import Source, is_description
+from keras_actnas.integrations.exchange.weights import Slot, check, slots
 from keras_actnas.surgery import current_assignment
 
 _CLASS_BIAS = re.compile(r"model\.\d+\.cv3\.0\.2\.bias")
@@ -43,7 +43,7 @@ def to_ultralytics(model: keras.Model, target: Source, trust: bool = False) -> A
       >>> yolo = to_ultralytics(model, "best.pt")  # doctest: +SKIP
       >>> yolo.save("edited.pt")  # doctest: +SKIP
     """
-    from keras_actnas.integrations.ultralytics_description import keep_weights
+    from keras_actnas.integrations.exchange.description import keep_weights
 
     places = {name: slot for name, slot in slots(model).items() if not name.endswith(_FIXED)}
     yolo = _open_target(target, _classes(places), trust)
@@ -59,7 +59,7 @@ def to_ultralytics(model: keras.Model, target: Source, trust: bool = False) -> A
 
 def _open_target(target: Source, num_classes: int | None, trust: bool) -> Any:
     """Returns the `YOLO` to fill, with as many classes as the model."""
-    from keras_actnas.integrations.ultralytics_description import build_network, read_description, wrap_network
+    from keras_actnas.integrations.exchange.description import build_network, read_description, wrap_network
 
     checkpoint = None
     if isinstance(target, (str, os.PathLike)) and not is_description(target):

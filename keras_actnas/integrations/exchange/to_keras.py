@@ -13,9 +13,9 @@ import keras
 from keras_actnas.core import InputError
 from keras_actnas.integrations.torch_import import nn
 from keras_actnas.integrations.torch_sites import inner_network
-from keras_actnas.integrations.ultralytics_checkpoint import read_checkpoint
-from keras_actnas.integrations.ultralytics_layout import read_activations, read_layout
-from keras_actnas.integrations.ultralytics_weights import load
+from keras_actnas.integrations.exchange.checkpoint import read_checkpoint
+from keras_actnas.integrations.exchange.layout import read_activations, read_layout
+from keras_actnas.integrations.exchange.weights import load
 from keras_actnas.models.yolo import build_yolo, checked_input_shape
 
 Source = str | os.PathLike[str] | Mapping[str, Any] | Any
@@ -84,7 +84,7 @@ def from_ultralytics(
 def open_network(source: Source, num_classes: int | None = None, trust: bool = False) -> nn.Module:
     """Returns the torch network of a source, or its skeleton; arguments and errors as of `from_ultralytics`."""
     if is_description(source):
-        from keras_actnas.integrations.ultralytics_description import build_network, read_description
+        from keras_actnas.integrations.exchange.description import build_network, read_description
 
         return build_network(read_description(source), num_classes)
     if isinstance(source, (str, os.PathLike)):
