@@ -138,8 +138,8 @@ def _from_file(keras: Any, path: Path) -> Any:
 
 
 def _from_ultralytics(values: Any, size: tuple[int, int]) -> Any:
-    from keras_actnas.integrations.torch_import import torch
     from keras_actnas.integrations.exchange.to_keras import from_ultralytics
+    from keras_actnas.integrations.torch_import import torch
 
     torch.manual_seed(values.seed)  # Of the weights of a description, which Ultralytics makes.
     num_classes = values.num_classes if values["num_classes"].present else None

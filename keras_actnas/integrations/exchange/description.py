@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from keras_actnas.core.errors import InputError, MissingDependencyError
-from keras_actnas.integrations.torch_import import nn
 from keras_actnas.integrations.exchange.layout import SUPPORTED, check_task
+from keras_actnas.integrations.torch_import import nn
 
 try:
     from ultralytics import YOLO
@@ -68,9 +68,11 @@ def build_network(description: Mapping[str, Any], num_classes: int | None = None
       InputError: It cannot be built.
     """
     content = copy.deepcopy(dict(description))
+    if num_classes is not None:
+        content["nc"] = num_classes
     channels = content.get("channels") or content.get("ch") or 3
     try:
-        return DetectionModel(content, ch=channels, nc=num_classes, verbose=False).eval()
+        return DetectionModel(content, ch=channels, verbose=False).eval()
     except Exception as error:
         raise _unusable(str(content.get("yaml_file", "a description")), error) from error
 

@@ -11,11 +11,11 @@ from typing import Any
 import keras
 
 from keras_actnas.core import InputError
-from keras_actnas.integrations.torch_import import nn
-from keras_actnas.integrations.torch_sites import inner_network
 from keras_actnas.integrations.exchange.checkpoint import read_checkpoint
 from keras_actnas.integrations.exchange.layout import read_activations, read_layout
 from keras_actnas.integrations.exchange.weights import load
+from keras_actnas.integrations.torch_import import nn
+from keras_actnas.integrations.torch_sites import inner_network
 from keras_actnas.models.yolo import build_yolo, checked_input_shape
 
 Source = str | os.PathLike[str] | Mapping[str, Any] | Any

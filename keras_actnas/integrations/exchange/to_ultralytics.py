@@ -10,11 +10,11 @@ from typing import Any
 import keras
 
 from keras_actnas.core import KNOWN, Assignment, InputError
-from keras_actnas.integrations.torch_import import nn, torch
-from keras_actnas.integrations.torch_sites import apply_assignment, inner_network
 from keras_actnas.integrations.exchange.checkpoint import read_checkpoint
 from keras_actnas.integrations.exchange.to_keras import Source, is_description
 from keras_actnas.integrations.exchange.weights import Slot, check, slots
+from keras_actnas.integrations.torch_import import nn, torch
+from keras_actnas.integrations.torch_sites import apply_assignment, inner_network
 from keras_actnas.surgery import current_assignment
 
 _CLASS_BIAS = re.compile(r"model\.\d+\.cv3\.0\.2\.bias")
