@@ -25,18 +25,13 @@ _REAL = (
 )
 # Names of these packages are of modules and settings. They are replaced, so that it does not matter what they would do.
 _REPLACED = ("ultralytics.", "torch.nn.modules.", "keras_actnas.")
-_DATA = {
-    "builtins.getattr": "of a fused network: which method it runs",
-    "pathlib.PosixPath": "paths",
-    "pathlib.WindowsPath": "paths",
-    "pathlib._local.PosixPath": "paths",
-    "pathlib._local.WindowsPath": "paths",
-    "numpy.dtype": "metrics",
-    "numpy.core.multiarray.scalar": "metrics",
-    "numpy._core.multiarray.scalar": "metrics",
-    "argparse.Namespace": "settings",
-    "types.SimpleNamespace": "settings",
-}
+# So are these: what a fused network runs, paths, metrics and settings.
+_REPLACED_NAMES = (
+    "builtins.getattr",
+    *(f"{module}.{kind}Path" for module in ("pathlib", "pathlib._local") for kind in ("Posix", "Windows")),
+    *("numpy.dtype", "numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar"),
+    *("argparse.Namespace", "types.SimpleNamespace"),
+)
 
 
 class Replacement(nn.Module):
@@ -117,7 +112,7 @@ def _stand_in(name: str) -> Any:
     real = {f"{kind.__module__}.{kind.__qualname__}": kind for kind in _REAL}.get(name)
     if real is not None:
         return real
-    if name not in _DATA and not name.startswith(_REPLACED):
+    if name not in _REPLACED_NAMES and not name.startswith(_REPLACED):
         return None
     module, _, attribute = name.rpartition(".")
     return type(attribute, (Replacement,), {"__module__": module})

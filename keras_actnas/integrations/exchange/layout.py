@@ -39,6 +39,15 @@ def read_layout(network: nn.Module) -> Layout:
       InputError: The network is for another task, or is not made of these families' blocks; the message names every
         module that is not supported.
     """
+    try:
+        return _read(network)
+    except (AttributeError, IndexError, TypeError) as error:  # A module that has not what Ultralytics gives it.
+        raise InputError(
+            f"Expected a network as Ultralytics makes it. Received: one whose modules differ ({error})."
+        ) from error
+
+
+def _read(network: nn.Module) -> Layout:
     *body, head = network.model
     check_task(_kind(head))
     problems = [f"model.{index} ({problem})" for index, module in enumerate(body) for problem in _row_problems(module)]

@@ -56,7 +56,7 @@ def from_ultralytics(
     Example:
       >>> model = from_ultralytics("yolov5n.yaml", input_shape=(320, 320, 3))  # doctest: +SKIP
       >>> model.count_params()  # doctest: +SKIP
-      2661072
+      2666032
     """
     shape = checked_input_shape(input_shape)
     network = open_network(source, num_classes, trust)
@@ -77,7 +77,7 @@ def from_ultralytics(
     beyond = [site for site, activation in activations.items() if activation != "identity" and site not in sites]
     if beyond:
         raise InputError(f"Expected no activation where these networks have none. Received: one at {beyond[0]}.")
-    load(model, {name: tensor.float().numpy() for name, tensor in network.state_dict().items()})
+    load(model, {name: tensor.detach().float().cpu().numpy() for name, tensor in network.state_dict().items()})
     return model
 
 

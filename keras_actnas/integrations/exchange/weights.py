@@ -88,7 +88,7 @@ def load(model: keras.Model, tensors: Mapping[str, np.ndarray]) -> None:
     places = slots(model)
     tensors = unfused(tensors, places)
     tensors = {name: _as_shaped(name, value, places) for name, value in tensors.items()}
-    _check_integral(tensors, places)
+    _settle_decoding(tensors, places)
     check({name: slot.shape for name, slot in places.items()}, {name: np.shape(t) for name, t in tensors.items()})
     for name, slot in places.items():
         slot.write(tensors[name].astype("float32"))
@@ -149,8 +149,8 @@ def _as_shaped(name: str, value: np.ndarray, places: Mapping[str, Slot]) -> np.n
     return np.broadcast_to(value, places[name].shape) if shared else value
 
 
-def _check_integral(tensors: Arrays, places: Mapping[str, Slot]) -> None:
-    """Takes out the fixed weights of the decoding, which a model that returns maps does without."""
+def _settle_decoding(tensors: Arrays, places: Mapping[str, Slot]) -> None:
+    """Checks the fixed weights of the decoding, and takes them out where the model returns maps and has none."""
     for name in [name for name in tensors if name.endswith(".dfl.conv.weight")]:
         if not np.array_equal(np.ravel(tensors[name]), np.arange(BINS)):
             raise InputError(f"Expected the weights 0 .. {BINS - 1} of the decoding in {name}. Received: others.")

@@ -177,6 +177,13 @@ def test_what_is_no_block_of_these_families(tiny, changes, message):
         from_ultralytics(edited(tiny().model, **changes), SMALL)
 
 
+def test_a_module_without_what_ultralytics_gives_it(tiny):
+    network = tiny().model
+    del network.model[4].f
+    with pytest.raises(InputError, match="Expected a network as Ultralytics makes it.*'f'"):
+        from_ultralytics(network, SMALL)
+
+
 def test_all_unsupported_modules_are_in_one_error(tiny):
     network = tiny().model
     network.model[3] = nn.Dropout()
