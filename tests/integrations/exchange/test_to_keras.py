@@ -309,3 +309,19 @@ def test_published_networks_on_photos(name, make_network, difference, photo, tmp
         assert lost <= BOUND, lines[-1]
     with capsys.disabled():
         print("", *lines, sep="\n")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_trained_networks_on_photos(name, data, train_settings, difference, photo, tmp_path, capsys):
+    """The same figures from a checkpoint that Ultralytics' own training wrote."""
+    keras.backend.clear_session()
+    yolo = YOLO(f"{name}.yaml")
+    yolo.train(data=str(data), epochs=5, project=str(tmp_path), name="run", **train_settings)
+    path = tmp_path / "run/weights/best.pt"
+    model, network = from_ultralytics(path, (640, 640, 3), batch_size=1), YOLO(path).model.eval()
+    for picture in ("bus.jpg", "zidane.jpg"):
+        apart, largest = difference(network, model, photo(picture, 640))
+        with capsys.disabled():
+            print(f"\n{name} trained {picture}: Keras {apart:.1e}, logits to {largest:.1f}")
+        assert apart <= BOUND
