@@ -1,13 +1,12 @@
 """`--model=best.pt`: an Ultralytics checkpoint in every command."""
 
-import json
-
 import keras
 import pytest
 import torch
 from ultralytics import YOLO
 
 from keras_actnas import cli
+from keras_actnas.core.run_files import read_identity
 from keras_actnas.export import TFLiteNetwork
 
 FAST = ("--networks=12", "--runs=1", "--seeds=1", "--batch_size=4", "--top_k=1", "--constraint=nwot>=reference-50")
@@ -50,6 +49,7 @@ def test_apply(weights, tmp_path):
     assert [output.shape[-1] for output in model.outputs] == [64 + 2] * 3
 
 
+@pytest.mark.slow
 def test_convert_a_description(tiny_yaml, tmp_path):
     out = tmp_path / "net.tflite"
     run("convert", f"--model={tiny_yaml}", "--image_size=32", "--num_classes=3", f"--out={out}")
@@ -61,7 +61,7 @@ def test_search_calls_the_run_by_the_file(weights, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run("search", f"--model={weights}", "--image_size=64", "--score_image_size=32", *FAST)
     folder = tmp_path / "runs/given-64"
-    assert json.loads((folder / "run.json").read_text())["model"] == "given.pt"
+    assert read_identity(folder)["model"] == "given.pt"
     assert (folder / "best.json").is_file()
 
 
