@@ -25,7 +25,7 @@ SEARCH = [
 DASK = ["distributed>=2025.1"]
 VELA = ["ethos-u-vela>=5.0"]
 ONNX = [*TENSORFLOW, "onnx>=1.18", "onnxruntime>=1.22", "tf2onnx>=1.17"]
-ULTRALYTICS = [*TENSORFLOW, "ultralytics>=8.3", "torch>=2.4", "torchvision>=0.19"]
+ULTRALYTICS = [*TENSORFLOW, "ultralytics>=8.3", "torch>=2.6", "torchvision>=0.19"]
 TFMOT = [*TENSORFLOW, "tensorflow-model-optimization>=0.8", "tf_keras>=2.20,<3"]
 BACKENDS = ["jax>=0.7", "torch==2.13.0"]
 TEST = [*SEARCH, *DASK, *VELA, *ONNX, *ULTRALYTICS, *TFMOT, *BACKENDS, "mypy>=1.17", "pytest>=8.3", "ruff>=0.14"]

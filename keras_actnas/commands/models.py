@@ -1,4 +1,4 @@
-"""Which model a command is about: a YOLO by name, a .keras file, or a function."""
+"""Which model a command is about: a YOLO by name, a .keras file, an Ultralytics checkpoint, or a function."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from absl import flags
 from keras_actnas.core.errors import InputError, MissingDependencyError, closest
 
 _FILES = (".keras", ".h5")
+_ULTRALYTICS = (".pt", ".yaml", ".yml")
+_EXPECTED = "a YOLO by name, a .keras file, an Ultralytics checkpoint (.pt) or network (.yaml), or module:function"
 
 
 def define_model_flags(values: flags.FlagValues) -> None:
@@ -23,16 +25,24 @@ def define_model_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_string(
         "model",
         None,
-        "A YOLO by name (yolov5n, yolov8s, yolo11n, ...), a .keras file, or module:function that returns a model.",
+        "A YOLO by name (yolov5n, yolov8s, yolo11n, ...), a .keras file, an Ultralytics checkpoint for detection "
+        "(best.pt) or description (.yaml), or module:function that returns a model.",
         flag_values=values,
     )
     flags.DEFINE_string(
         "image_size",
         "640",
-        "Image size of a YOLO by name, in pixels: 320, or 320x256 (height x width).",
+        "Image size of a YOLO by name or of Ultralytics, in pixels: 320, or 320x256 (height x width).",
         flag_values=values,
     )
-    flags.DEFINE_integer("num_classes", 80, "Number of classes of a YOLO by name.", flag_values=values)
+    flags.DEFINE_integer(
+        "num_classes", 80, "Number of classes of a YOLO by name; one of Ultralytics has its own.", flag_values=values
+    )
+    flags.DEFINE_boolean(
+        "trust_checkpoint", False,
+        "Whether an Ultralytics checkpoint may run code of its own while it is loaded: files of people you trust only.",
+        flag_values=values,
+    )  # fmt: skip
     flags.DEFINE_integer(
         "seed", 0, "Seed of everything random: weights, crops, design.", lower_bound=0, flag_values=values
     )
@@ -51,14 +61,15 @@ def load_model(values: Any, image_size: str | None = None) -> Any:
 
     Args:
       values: Parsed flags.
-      image_size: In place of `--image_size`, for a YOLO by name.
+      image_size: In place of `--image_size`, for a YOLO by name or of Ultralytics.
 
     Raises:
-      InputError: No such model, file or function; a file that Keras cannot read; a function that returns another thing.
+      InputError: No such model, file or function; a file that Keras cannot read, or an Ultralytics network that has no
+        counterpart here; a function that returns another thing.
     """
     spec = values.model
     if not spec:
-        raise InputError("Expected --model: a YOLO by name, a .keras file, or module:function. Received: none.")
+        raise InputError(f"Expected --model: {_EXPECTED}. Received: none.")
     with _without_notices():
         keras = _keras()
         keras.utils.set_random_seed(values.seed)
@@ -66,15 +77,14 @@ def load_model(values: Any, image_size: str | None = None) -> Any:
         model = _from_file(keras, Path(spec)) if spec.endswith(_FILES) else _from_function(keras, spec)
         _check_image_size(values, model)
         return model
+    size = parse_image_size(image_size or values.image_size)
+    if spec.endswith(_ULTRALYTICS):
+        return _from_ultralytics(values, size)
     from keras_actnas.models import YOLO, YOLO_NAMES
 
     if spec not in YOLO_NAMES:
-        raise InputError(
-            f"Expected --model to be a YOLO by name, a .keras file, or module:function. Received: {spec!r}."
-            f"{closest(spec, YOLO_NAMES)}"
-        )
-    height, width = parse_image_size(image_size or values.image_size)
-    return YOLO(spec, num_classes=values.num_classes, input_shape=(height, width, 3))
+        raise InputError(f"Expected --model to be {_EXPECTED}. Received: {spec!r}.{closest(spec, YOLO_NAMES)}")
+    return YOLO(spec, num_classes=values.num_classes, input_shape=(*size, 3))
 
 
 def check_new_file(path: str, overwrite: bool) -> None:
@@ -85,7 +95,7 @@ def check_new_file(path: str, overwrite: bool) -> None:
 
 def is_named(spec: str) -> bool:
     """Whether `--model` is a network that can be built at any image size."""
-    return not spec.endswith(_FILES) and ":" not in spec
+    return spec.endswith(_ULTRALYTICS) or (not spec.endswith(_FILES) and ":" not in spec)
 
 
 @contextlib.contextmanager
@@ -127,6 +137,15 @@ def _from_file(keras: Any, path: Path) -> Any:
         ) from error
 
 
+def _from_ultralytics(values: Any, size: tuple[int, int]) -> Any:
+    from keras_actnas.integrations.exchange.to_keras import from_ultralytics
+    from keras_actnas.integrations.torch_import import torch
+
+    torch.manual_seed(values.seed)  # Of the weights of a description, which Ultralytics makes.
+    num_classes = values.num_classes if values["num_classes"].present else None
+    return from_ultralytics(values.model, (*size, 3), num_classes, trust=values.trust_checkpoint)
+
+
 def _from_function(keras: Any, spec: str) -> Any:
     module_name, _, function_name = spec.partition(":")
     with contextlib.suppress(ValueError):
@@ -156,6 +175,6 @@ def _check_image_size(values: Any, model: Any) -> None:
     own = tuple(model.inputs[0].shape[1:3]) if getattr(model, "inputs", None) else ()
     if values["image_size"].present and parse_image_size(values.image_size) != own:
         raise InputError(
-            f"Expected no --image_size, which is for a YOLO by name: {values.model} has its own, {own}. "
-            f"Received: {values.image_size!r}."
+            f"Expected no --image_size, which is for a YOLO by name or of Ultralytics: {values.model} has its own, "
+            f"{own}. Received: {values.image_size!r}."
         )

@@ -149,8 +149,9 @@ def _define_score_flags(values: flags.FlagValues) -> None:
         "batch_size", _DEFAULTS.batch_size, "Images in a batch that is scored on.", lower_bound=2, flag_values=values
     )
     flags.DEFINE_string(
-        "score_image_size", DEFAULT_SCORE_SIZE, "Image size for scores of a YOLO by name.", flag_values=values
-    )
+        "score_image_size", DEFAULT_SCORE_SIZE, "Image size for scores of a YOLO by name or of Ultralytics.",
+        flag_values=values,
+    )  # fmt: skip
     flags.DEFINE_integer(
         "seeds", _DEFAULTS.seeds, "Initializations that scores are averaged over; 0 scores the model's own weights.",
         lower_bound=0, flag_values=values,
@@ -254,7 +255,7 @@ def make_settings(values: Any) -> Any:
 
 
 def load_score_model(values: Any) -> Any:
-    """Returns the model to score: that of `--model`, a YOLO by name at `--score_image_size`."""
+    """Returns the model to score: that of `--model`, at `--score_image_size` if it can be built at any."""
     return load_model(values, values.score_image_size)
 
 
@@ -280,9 +281,9 @@ def make_search(values: Any) -> Any:
 
 
 def model_name(values: Any) -> str:
-    """Returns what a model is called in names of folders: yolov5n-320 for a YOLO by name, else the file's name."""
+    """Returns what a model is called in names of folders: yolov5n-320, best-320, else the file's name."""
     if is_named(values.model):
-        return f"{values.model}-{values.image_size}"
+        return f"{Path(values.model).stem}-{values.image_size}"
     return values.model.replace(":", ".") if ":" in values.model else Path(values.model).stem
 
 

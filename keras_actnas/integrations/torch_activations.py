@@ -25,6 +25,8 @@ _MODULES: dict[str, Callable[[], nn.Module]] = {
     "hard_sigmoid": nn.Hardsigmoid,
 }
 _NAMES = {module: name for name, module in _MODULES.items()}
+ACTIVATION_CLASSES: tuple[Any, ...] = (*_MODULES.values(), nn.LeakyReLU, nn.PReLU)
+"""Classes of torch that an activation with a name here may be of."""
 
 # Of a class -> attribute and value without which the module is another function than the name says.
 _ARGUMENTS: dict[Any, dict[str, Any]] = {

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import numbers
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import keras
 
 from keras_actnas.core import Assignment, InputError, canonical_name
 from keras_actnas.models.yolo_attention import c2psa
 from keras_actnas.models.yolo_blocks import Blocks, Tensor, concat, upsample
-from keras_actnas.models.yolo_families import Row, find
+from keras_actnas.models.yolo_families import Layout, Row, find
 from keras_actnas.models.yolo_heads import STRIDES, decode_maps, detect
 
 DEFAULT_ACTIVATION = "silu"
@@ -58,26 +58,56 @@ def YOLO(  # noqa: N802 (the network's name)
     >>> [tuple(output.shape) for output in model.outputs]
     [(None, 8, 12, 144), (None, 4, 6, 144), (None, 2, 3, 144)]
     """
-    family, rows = find(name)
+    layout = find(name)
+    uniform, assignment = _parse_activations(activations)
+    model, sites = build_yolo(
+        layout, name.lower(), num_classes, input_shape, lambda site: assignment.get(site, uniform), batch_size, decode
+    )
+    Assignment.uniform(sites, uniform).check_sites(assignment)
+    return model
+
+
+def build_yolo(
+    layout: Layout,
+    name: str,
+    num_classes: int,
+    input_shape: Sequence[int],
+    activation_of: Callable[[str], str],
+    batch_size: int | None = None,
+    decode: bool = False,
+) -> tuple[keras.Model, list[str]]:
+    """Returns a detector of any layout, not only of a published one, and its sites in order of execution.
+
+    Args:
+      layout: What the detector is made of.
+      name: The model's name.
+      num_classes: As of `YOLO`.
+      input_shape: As of `YOLO`.
+      activation_of: Site -> canonical name of its activation.
+      batch_size: As of `YOLO`.
+      decode: As of `YOLO`.
+
+    Raises:
+      InputError: An argument cannot be used.
+    """
     _check_positive("num_classes", num_classes)
     if batch_size is not None:
         _check_positive("batch_size", batch_size)
-    shape = _checked_shape(input_shape)
-    uniform, assignment = _parse_activations(activations)
+    shape = checked_input_shape(input_shape)
 
-    blocks = Blocks(lambda site: assignment.get(site, uniform))
+    blocks = Blocks(activation_of)
     images = keras.Input(shape, batch_size=batch_size, name="images")
     outputs: list[Tensor] = []
-    for index, row in enumerate(rows):
+    for index, row in enumerate(layout.rows):
         previous = outputs[-1] if outputs else images
         outputs.append(_apply(blocks, row, previous, outputs, f"model.{index}"))
-    head = f"model.{len(rows)}"
-    maps = detect(blocks, [outputs[level] for level in family.levels], head, num_classes, family.separable_head)
-    Assignment.uniform(blocks.sites, uniform).check_sites(assignment)
+    head = f"model.{len(layout.rows)}"
+    features = [outputs[level] for level in layout.levels]
+    maps = detect(blocks, features, head, num_classes, layout.separable_head)
     if decode:
-        return keras.Model(images, decode_maps(maps, head), name=name.lower())
+        return keras.Model(images, decode_maps(maps, head), name=name), blocks.sites
     raw = [concat([box, scores], f"{head}.stride{stride}") for (box, scores), stride in zip(maps, STRIDES, strict=True)]
-    return keras.Model(images, raw, name=name.lower())
+    return keras.Model(images, raw, name=name), blocks.sites
 
 
 def _apply(blocks: Blocks, row: Row, x: Tensor, outputs: Sequence[Tensor], path: str) -> Tensor:
@@ -108,7 +138,8 @@ def _check_positive(argument: str, value: object) -> None:
         raise InputError(f"Expected `{argument}` to be an integer of at least 1. Received: {value!r}.")
 
 
-def _checked_shape(input_shape: Sequence[int]) -> tuple[int, int, int]:
+def checked_input_shape(input_shape: Sequence[int]) -> tuple[int, int, int]:
+    """Returns an input shape as integers; raises `InputError` when it is not one of a detector."""
     shape = tuple(input_shape) if isinstance(input_shape, Sequence) and not isinstance(input_shape, str) else ()
     if len(shape) != 3 or not all(_is_integer(size) and size > 0 for size in shape):
         raise InputError(

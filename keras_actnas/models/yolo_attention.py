@@ -14,7 +14,7 @@ HEAD_CHANNELS = 64
 
 def c2psa(blocks: Blocks, x: Tensor, path: str, row: Row) -> Tensor:
     """Applies attention to one half of the channels and merges it with the other half."""
-    x = blocks.conv(x, f"{path}.cv1", 2 * int(row.channels * row.expansion))
+    x = blocks.conv(x, f"{path}.cv1", 2 * row.hidden)
     kept, attended = keras.ops.split(x, 2, axis=-1)
     for index in range(row.repeats):
         attended = _attention_block(blocks, attended, f"{path}.m.{index}")

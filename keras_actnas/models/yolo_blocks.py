@@ -114,18 +114,18 @@ class Blocks:
         return keras.layers.Add(name=layer_name(f"{path}.add"))([x, y]) if shortcut else y
 
     def csp(
-        self, x: Tensor, path: str, channels: int, repeats: int, shortcut: bool, kernels: tuple[int, int]
+        self, x: Tensor, path: str, channels: int, hidden: int, repeats: int, shortcut: bool, kernels: tuple[int, int]
     ) -> Tensor:
         """Applies a CSP block: a chain of bottlenecks beside a 1x1 convolution, merged by another (C3, C3k)."""
-        y = self.conv(x, f"{path}.cv1", channels // 2)
+        y = self.conv(x, f"{path}.cv1", hidden)
         for index in range(repeats):
             y = self.bottleneck(y, f"{path}.m.{index}", shortcut, kernels)
-        beside = self.conv(x, f"{path}.cv2", channels // 2)
+        beside = self.conv(x, f"{path}.cv2", hidden)
         return self.conv(concat([y, beside], f"{path}.concat"), f"{path}.cv3", channels)
 
     def c3(self, x: Tensor, path: str, row: Row) -> Tensor:
         """Applies YOLOv5's CSP block."""
-        return self.csp(x, path, row.channels, row.repeats, row.shortcut, kernels=(1, 3))
+        return self.csp(x, path, row.channels, row.hidden, row.repeats, row.shortcut, kernels=(1, 3))
 
     def c2f(self, x: Tensor, path: str, row: Row) -> Tensor:
         """Applies YOLOv8's CSP block: every bottleneck's output reaches the merging convolution."""
@@ -136,13 +136,14 @@ class Blocks:
 
         def inner_block(y: Tensor, inner: str) -> Tensor:
             if row.nested:
-                return self.csp(y, inner, y.shape[-1], repeats=2, shortcut=row.shortcut, kernels=(3, 3))
+                channels = y.shape[-1]
+                return self.csp(y, inner, channels, channels // 2, repeats=2, shortcut=row.shortcut, kernels=(3, 3))
             return self.bottleneck(y, inner, row.shortcut, expansion=0.5)
 
         return self._chain(x, path, row, inner_block)
 
     def _chain(self, x: Tensor, path: str, row: Row, inner_block: Callable[[Tensor, str], Tensor]) -> Tensor:
-        x = self.conv(x, f"{path}.cv1", 2 * int(row.channels * row.expansion))
+        x = self.conv(x, f"{path}.cv1", 2 * row.hidden)
         parts = list(keras.ops.split(x, 2, axis=-1))
         for index in range(row.repeats):
             parts.append(inner_block(parts[-1], f"{path}.m.{index}"))

@@ -38,6 +38,11 @@ class Row:
     nested: bool = False
     skip: int = -1
 
+    @property
+    def hidden(self) -> int:
+        """Hidden channels."""
+        return round(self.channels * self.expansion)
+
 
 @dataclasses.dataclass(frozen=True)
 class Scale:
@@ -61,6 +66,21 @@ class Scale:
         # Channels are rounded up to a multiple of 8, as the published networks do.
         channels = math.ceil(min(row.channels, self.max_channels) * self.width / 8) * 8
         return dataclasses.replace(row, channels=channels, repeats=repeats, nested=row.nested or self.nested)
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """A network at its size: what `models.yolo.build_yolo` builds.
+
+    Attributes:
+      rows: The body, in order; the detection head follows as the next index.
+      levels: Indices of the three rows that feed the head, for strides 8, 16 and 32.
+      separable_head: Whether the class branches of the head use depthwise separable convolutions.
+    """
+
+    rows: tuple[Row, ...]
+    levels: tuple[int, ...]
+    separable_head: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -169,14 +189,14 @@ YOLO_NAMES = tuple(f"{family}{letter}" for family, config in FAMILIES.items() fo
 """Names that `YOLO` accepts."""
 
 
-def find(name: str) -> tuple[Family, tuple[Row, ...]]:
-    """Returns a network's family and its rows, scaled to its size.
+def find(name: str) -> Layout:
+    """Returns a network's layout at its size.
 
     Raises:
       InputError: There is no such network.
 
-    >>> family, rows = find("yolov8n")
-    >>> rows[0].channels, rows[4].repeats
+    >>> layout = find("yolov8n")
+    >>> layout.rows[0].channels, layout.rows[4].repeats
     (16, 2)
     """
     if not isinstance(name, str) or name.lower() not in YOLO_NAMES:
@@ -185,4 +205,4 @@ def find(name: str) -> tuple[Family, tuple[Row, ...]]:
     name = name.lower()
     family = FAMILIES[name[:-1]]
     scale = family.scales[name[-1]]
-    return family, tuple(scale.apply(row) for row in family.rows)
+    return Layout(tuple(scale.apply(row) for row in family.rows), family.levels, family.separable_head)

@@ -160,9 +160,9 @@ def test_a_broken_bound_is_said(run_folder, tiny, fast, capsys):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        ((), "Expected --model: a YOLO by name, a .keras file, or module:function. Received: none"),
+        ((), "Expected --model: a YOLO by name, a .keras file, an Ultralytics checkpoint (.pt) or"),
         (("--model=yolov5m6",), "Received: 'yolov5m6'. Did you mean 'yolov5m'"),
-        (("--model=net.tflite",), "Expected --model to be a YOLO by name, a .keras file, or module:function"),
+        (("--model=net.tflite",), "Expected --model to be a YOLO by name, a .keras file, an Ultralytics checkpoint"),
         (("--model=none.keras",), "Received: none.keras, which does not exist"),
         (("--model=yolov5n", "--image_size=100"), "multiples of 32"),
         (("--model=yolov5n", "--image_size=0"), "Expected `input_shape`"),

@@ -1,0 +1,1 @@
+"""Ultralytics to Keras, and back: networks with their weights and activations."""
