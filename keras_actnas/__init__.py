@@ -12,6 +12,7 @@ _PACKAGES = (
     "core",
     "devices",
     "export",
+    "integrations",
     "layers",
     "models",
     "report",
