@@ -7,11 +7,8 @@ import tempfile
 from pathlib import Path
 
 import matplotlib
-import numpy as np
 import pytest
 import torch
-import yaml
-from PIL import Image, ImageDraw
 
 # Before ultralytics is imported: it writes its settings there, and looks for a font there before it downloads one.
 _SETTINGS = Path(tempfile.mkdtemp(prefix="ultralytics-"))

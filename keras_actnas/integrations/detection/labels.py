@@ -76,12 +76,13 @@ def _row(line: str, num_classes: int, where: str) -> list[float]:
         coordinates = []
     if len(coordinates) != 4 and (len(coordinates) < 6 or len(coordinates) % 2):
         raise InputError(f"Expected `class centre_x centre_y width height` in {where}. Received: {line[:80]!r}.")
-    if number != int(number) or not 0 <= number < num_classes:
+    if not 0 <= number < num_classes or number != int(number):
         raise InputError(
             f"Expected a class from 0 to {num_classes - 1}, as data.yaml has {num_classes} `names:`, in {where}. "
             f"Received: {line.split()[0]}."
         )
-    if not all(-_TOLERANCE <= value <= 1 + _TOLERANCE for value in coordinates):
+    inside = all(-_TOLERANCE <= value <= 1 + _TOLERANCE for value in coordinates)
+    if not inside or (len(coordinates) == 4 and min(coordinates[2:]) < 0):
         raise InputError(
             f"Expected coordinates from 0 to 1, fractions of the image, in {where}. Received: {line[:80]!r}."
         )

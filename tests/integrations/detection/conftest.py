@@ -1,9 +1,9 @@
 """One YOLO with the same weights everywhere: Ultralytics, Keras, .tflite; and photographs to find things on."""
 
+import keras
 import numpy as np
 import pytest
 import torch
-import ultralytics
 from PIL import Image
 
 from keras_actnas.core import layer_name
@@ -11,6 +11,11 @@ from keras_actnas.export import to_tflite
 from keras_actnas.integrations import read_photograph
 from keras_actnas.integrations.detection.letterbox import Letterbox
 from keras_actnas.models import YOLO
+
+_PRINTING = np.get_printoptions()
+import ultralytics  # noqa: E402
+
+np.set_printoptions(**_PRINTING)  # It changes them, and examples in docstrings would print otherwise.
 
 PHOTOS = sorted(ultralytics.utils.ASSETS.glob("*.jpg"))
 
@@ -120,4 +125,34 @@ def photo_data(yolo, tmp_path_factory):
     path = folder / "data.yaml"
     names = "".join(f"  {number}: thing {number}\n" for number in range(NUM_CLASSES))
     path.write_text(f"path: {folder}\ntrain: images\nval: images\nnames:\n{names}", encoding="utf-8")
+    return path
+
+
+def small_model():
+    """A network without training that finds things: three maps of averaged pixels, each through one convolution."""
+    keras.utils.set_random_seed(3)
+    inputs = keras.Input(batch_shape=(1, 64, 96, 3), name="images")
+    maps = []
+    for stride in (8, 16, 32):
+        x = keras.layers.AveragePooling2D(stride)(inputs)
+        initializer = keras.initializers.RandomNormal(stddev=3)
+        box = keras.layers.Conv2D(64, 1, kernel_initializer=initializer)(x)
+        rare = keras.initializers.Constant(-1)
+        score = keras.layers.Conv2D(3, 1, kernel_initializer=initializer, bias_initializer=rare)(x)
+        maps.append((box, score))
+    return keras.Model(inputs, [keras.layers.Concatenate()(pair) for pair in maps], name="small")
+
+
+@pytest.fixture(scope="session")
+def small():
+    """A small network with three classes, for 64 x 96 pixels."""
+    return small_model()
+
+
+@pytest.fixture(scope="session", params=["float32", "int8"])
+def small_tflite(request, small, tmp_path_factory):
+    """The same as .tflite."""
+    path = tmp_path_factory.mktemp("tflite") / f"{request.param}.tflite"
+    images = np.random.default_rng(0).random((8, 64, 96, 3), np.float32) if request.param == "int8" else None
+    to_tflite(small, path, request.param, images)
     return path
