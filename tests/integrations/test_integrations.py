@@ -11,7 +11,9 @@ import keras_actnas
 ROOT = Path(keras_actnas.__file__).parents[1]
 
 
-@pytest.mark.parametrize("name", ["integrations", "integrations.detection.detector", "integrations.detection.evaluation"])
+@pytest.mark.parametrize(
+    "name", ["integrations", "integrations.detection.detector", "integrations.detection.evaluation"]
+)
 def test_import_is_light(name):
     heavy = ("keras", "tensorflow", "torch", "ultralytics", "cv2", "PIL", "pycocotools")
     code = f"import sys, keras_actnas.{name}; print([module for module in {heavy} if module in sys.modules])"

@@ -14,6 +14,7 @@ from keras_actnas.models import YOLO
 
 _PRINTING = np.get_printoptions()
 import ultralytics  # noqa: E402
+from ultralytics.utils.metrics import box_iou  # noqa: E402
 
 np.set_printoptions(**_PRINTING)  # It changes them, and examples in docstrings would print otherwise.
 
@@ -75,6 +76,28 @@ def transfer(network, model):
 def yolo():
     """A detector of Ultralytics."""
     return random_yolo()
+
+
+@pytest.fixture(scope="session")
+def assert_same():
+    """Fails unless each detection has one of its class with an overlap of 0.99 and a score within 0.01, one to one."""
+
+    def check(found, expected):
+        assert len(found) == len(expected)
+        if not len(found):
+            return
+        overlap = box_iou(torch.from_numpy(found.boxes), expected.xyxy).numpy()
+        overlap[found.classes[:, None] != expected.cls.numpy()[None]] = 0
+        overlap[np.abs(found.scores[:, None] - expected.conf.numpy()[None]) > 0.01] = 0
+        assert overlap.max(axis=1).min() >= 0.99
+        assert len(set(overlap.argmax(axis=1).tolist())) == len(found)
+
+    return check
+
+
+@pytest.fixture(name="transfer", scope="session")
+def _transfer():
+    return transfer
 
 
 @pytest.fixture(scope="session")

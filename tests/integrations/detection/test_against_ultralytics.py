@@ -1,10 +1,7 @@
 """The same weights find the same things, and get the same mAP, as in Ultralytics."""
 
-import numpy as np
 import pytest
-import torch
 import ultralytics
-from ultralytics.utils.metrics import box_iou
 
 from keras_actnas.integrations import Detector, Suppression, evaluate_detection, read_dataset, read_photograph
 
@@ -13,19 +10,9 @@ IDS = [photo.stem for photo in PHOTOS]
 SIZE = 320
 
 
-def assert_same(found, expected):
-    """Each detection has one of its class with an overlap of at least 0.99 and a score within 0.01, one to one."""
-    assert len(found) == len(expected)
-    overlap = box_iou(torch.from_numpy(found.boxes), expected.xyxy).numpy()
-    overlap[found.classes[:, None] != expected.cls.numpy()[None]] = 0
-    overlap[np.abs(found.scores[:, None] - expected.conf.numpy()[None]) > 0.01] = 0
-    assert overlap.max(axis=1).min() >= 0.99
-    assert len(set(overlap.argmax(axis=1).tolist())) == len(found)
-
-
 @pytest.mark.parametrize("photo", PHOTOS, ids=IDS)
 @pytest.mark.parametrize("kind", ["keras", "tflite", "decoded"])
-def test_predictions(yolo, make_model, model, tflite, photo, kind):
+def test_predictions(yolo, make_model, model, tflite, photo, kind, assert_same):
     network = {"keras": model, "tflite": tflite}.get(kind) or make_model(decode=True)
     expected = yolo.predict(photo, imgsz=SIZE, rect=False, verbose=False)[0].boxes
     assert 20 < len(expected) < 300  # Enough that they tell something, and no limit cuts them.
@@ -33,7 +20,7 @@ def test_predictions(yolo, make_model, model, tflite, photo, kind):
 
 
 @pytest.mark.parametrize("photo", PHOTOS, ids=IDS)
-def test_predictions_of_a_rectangle(yolo, make_model, photo):
+def test_predictions_of_a_rectangle(yolo, make_model, photo, assert_same):
     """Ultralytics takes the smallest rectangle that holds a photograph; a model can have that as its input."""
     image = read_photograph(photo)
     sides = [-(-round(side * SIZE / max(image.shape)) // 32) * 32 for side in image.shape[:2]]
@@ -42,7 +29,7 @@ def test_predictions_of_a_rectangle(yolo, make_model, photo):
     assert_same(Detector(make_model(*sides))(image), expected)
 
 
-def test_other_thresholds(yolo, model):
+def test_other_thresholds(yolo, model, assert_same):
     expected = yolo.predict(PHOTOS[0], imgsz=SIZE, rect=False, conf=0.6, iou=0.3, max_det=9, verbose=False)[0].boxes
     assert len(expected) == 9
     assert_same(Detector(model, suppression=Suppression(0.6, 0.3, 9))(read_photograph(PHOTOS[0])), expected)
