@@ -67,3 +67,11 @@ def test_nothing_is_found(multi_label):
 def test_settings_out_of_range(settings, message):
     with pytest.raises(InputError, match=message):
         Suppression(**settings)
+
+
+def test_the_surest_boxes_are_compared(monkeypatch):
+    """Ultralytics compares 30,000 at most; fewer here."""
+    monkeypatch.setattr("keras_actnas.integrations.detection.suppression._MOST_BOXES", 5)
+    boxes, probabilities = boxes_and_probabilities(0)
+    found = Suppression(iou=1.0)(boxes, probabilities)
+    np.testing.assert_array_equal(found.scores, np.sort(probabilities.max(axis=1))[::-1][:5])
