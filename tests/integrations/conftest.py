@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 import matplotlib
+import numpy as np
 import pytest
 import torch
 
@@ -49,6 +50,12 @@ def define_torchvision_operators():
 
 
 _OPERATORS = define_torchvision_operators()
+
+# Importing ultralytics changes how NumPy prints numbers, in the examples of other tests as well.
+_PRINTED = np.get_printoptions()
+import ultralytics.utils  # noqa: E402, F401
+
+np.set_printoptions(**_PRINTED)
 
 
 @pytest.fixture(scope="session", autouse=True)

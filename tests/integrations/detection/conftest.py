@@ -4,19 +4,15 @@ import keras
 import numpy as np
 import pytest
 import torch
+import ultralytics
 from PIL import Image
+from ultralytics.utils.metrics import box_iou
 
 from keras_actnas.core import layer_name
 from keras_actnas.export import to_tflite
 from keras_actnas.integrations import read_photograph
 from keras_actnas.integrations.detection.letterbox import Letterbox
 from keras_actnas.models import YOLO
-
-_PRINTING = np.get_printoptions()
-import ultralytics  # noqa: E402
-from ultralytics.utils.metrics import box_iou  # noqa: E402
-
-np.set_printoptions(**_PRINTING)  # It changes them, and examples in docstrings would print otherwise.
 
 PHOTOS = sorted(ultralytics.utils.ASSETS.glob("*.jpg"))
 
