@@ -85,8 +85,9 @@ def evaluate_detection(
 ) -> DetectionMetrics:
     """Returns the mAP of a model on a dataset.
 
-    Ultralytics' `val` draws the curve of precision between COCO's points, and so is a little off pycocotools: by
-    below 0.01 where tested.
+    It is COCO's mAP, and within 0.01 of what Ultralytics' `val` says of a trained network. That one takes the area
+    under the curve between COCO's 101 points, gives an object to the box that overlaps it most where COCO takes the
+    surest, and does not cut boxes at the image's edges: for a network that finds much that is not there, both differ.
 
     Args:
       model: As `Detector` takes it.
