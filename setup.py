@@ -27,8 +27,19 @@ VELA = ["ethos-u-vela>=5.0"]
 ONNX = [*TENSORFLOW, "onnx>=1.18", "onnxruntime>=1.22", "tf2onnx>=1.17"]
 ULTRALYTICS = [*TENSORFLOW, "ultralytics>=8.3", "torch>=2.6", "torchvision>=0.19"]
 TFMOT = [*TENSORFLOW, "tensorflow-model-optimization>=0.8", "tf_keras>=2.20,<3"]
+DETECT = [
+    *BENCH,
+    "opencv-python>=4.10",
+    "pillow>=10.3",
+    "pycocotools>=2.0.8",
+    "pyyaml>=6",
+    "tqdm>=4.66",
+]
 BACKENDS = ["jax>=0.7", "torch==2.13.0"]
-TEST = [*SEARCH, *DASK, *VELA, *ONNX, *ULTRALYTICS, *TFMOT, *BACKENDS, "mypy>=1.17", "pytest>=8.3", "ruff>=0.14"]
+TEST = [
+    *(*SEARCH, *DASK, *VELA, *ONNX, *ULTRALYTICS, *TFMOT, *DETECT, *BACKENDS),
+    *("mypy>=1.17", "pytest>=8.3", "ruff>=0.14"),
+]
 
 setup(
     name="keras-actnas",
@@ -51,6 +62,7 @@ setup(
         "onnx": ONNX,
         "ultralytics": ULTRALYTICS,
         "tfmot": TFMOT,
+        "detect": DETECT,
         "test": TEST,
     },
     entry_points={"console_scripts": ["keras-actnas = keras_actnas.cli:main"]},

@@ -25,6 +25,8 @@ COMMANDS = {
     "compare": "what the networks found for one device cost on another",
     "apply": "write a model with the activations of an assignment as .keras or .tflite",
     "finetune": "train an Ultralytics YOLO with the activations of a proposal",
+    "predict": "find objects on images with a YOLO, and draw them",
+    "val": "mean average precision (mAP) of a YOLO on a dataset in YOLO's format",
 }
 
 

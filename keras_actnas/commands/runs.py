@@ -308,8 +308,8 @@ _SETTINGS = (
 )
 
 
-def progress(items: Iterable[Any], label: str) -> Iterable[Any]:
+def progress(items: Iterable[Any], label: str, unit: str = "network") -> Iterable[Any]:
     """Shows a bar with the time left while `items` are worked through; on a terminal that can show it."""
     import tqdm
 
-    return tqdm.tqdm(items, desc=label, unit="network", dynamic_ncols=True, mininterval=0.5)
+    return tqdm.tqdm(items, desc=label, unit=unit, dynamic_ncols=True, mininterval=0.5)

@@ -8,10 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 import keras
 
 from keras_actnas.core import Assignment, InputError, canonical_name
+from keras_actnas.core.anchors import STRIDES
 from keras_actnas.models.yolo_attention import c2psa
 from keras_actnas.models.yolo_blocks import Blocks, Tensor, concat, upsample
 from keras_actnas.models.yolo_families import Layout, Row, find
-from keras_actnas.models.yolo_heads import STRIDES, decode_maps, detect
+from keras_actnas.models.yolo_heads import decode_maps, detect
 
 DEFAULT_ACTIVATION = "silu"
 

@@ -169,6 +169,27 @@ class TFLiteRunner:
         """Returns copies of the outputs of the last run."""
         return [self._interpreter.get_tensor(detail["index"]) for detail in self._interpreter.get_output_details()]
 
+    @property
+    def input_shapes(self) -> list[tuple[int, ...]]:
+        """The shape of every input, batch first."""
+        return [tuple(map(int, detail["shape"])) for detail in self._interpreter.get_input_details()]
+
+    @property
+    def output_shapes(self) -> list[tuple[int, ...]]:
+        """The shape of every output, batch first."""
+        return [tuple(map(int, detail["shape"])) for detail in self._interpreter.get_output_details()]
+
+    def predict(self, *values: np.ndarray) -> list[np.ndarray]:
+        """Runs the network on real inputs, one array each; returns its outputs as real numbers.
+
+        Quantized inputs and outputs are converted by their tensor's scale and zero point: real = scale (q - zero).
+        """
+        for detail, value in zip(self._interpreter.get_input_details(), values, strict=True):
+            self._interpreter.set_tensor(detail["index"], _quantized(value, detail))
+        self._interpreter.invoke()
+        details = self._interpreter.get_output_details()
+        return [_real(value, detail) for value, detail in zip(self.outputs(), details, strict=True)]
+
 
 def random_input(shape: Sequence[int], dtype: np.dtype, rng: np.random.Generator, name: str) -> np.ndarray:
     """Returns a random input for a network called `name`; raises `InputError` for a type that is not numeric."""
@@ -178,6 +199,21 @@ def random_input(shape: Sequence[int], dtype: np.dtype, rng: np.random.Generator
         raise InputError(f"Expected numeric inputs. Received: {name} with an input of type {dtype}.")
     limits = np.iinfo(dtype)
     return rng.integers(max(limits.min, -128), min(limits.max, 255), shape, endpoint=True).astype(dtype)
+
+
+def _quantized(value: np.ndarray, detail: Mapping[str, Any]) -> np.ndarray:
+    """Returns real numbers as the input of that detail takes them."""
+    dtype, (scale, zero) = np.dtype(detail["dtype"]), detail["quantization"]
+    if dtype.kind == "f" or not scale:
+        return value.astype(dtype)
+    limits = np.iinfo(dtype)
+    return np.clip(np.round(value / np.float32(scale)) + zero, limits.min, limits.max).astype(dtype)
+
+
+def _real(value: np.ndarray, detail: Mapping[str, Any]) -> np.ndarray:
+    """Returns the real numbers that the output of that detail stands for."""
+    scale, zero = detail["quantization"]
+    return value if value.dtype.kind == "f" or not scale else (value.astype(np.float32) - zero) * np.float32(scale)
 
 
 def check_finite(outputs: Iterable[np.ndarray], name: str) -> None:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from keras_actnas.core import InputError
+from keras_actnas.export.schema import pack_model, read_model, schema
 from keras_actnas.tflite_bench import TFLiteRunner, load_runtime
 
 pytest.importorskip("ai_edge_litert")
@@ -188,3 +189,24 @@ def test_warming_up_runs_at_least_once(relu_file, monkeypatch):
         runs.clear()
         TFLiteRunner(relu_file).warm_up(number)
         assert len(runs) == expected
+
+
+def test_prediction_on_given_inputs(relu_file):
+    runner = TFLiteRunner(relu_file)
+    assert runner.input_shapes == runner.output_shapes == [(1, 4)]
+    (output,) = runner.predict(np.asarray([[-1, 0, 0.5, 2]]))
+    assert output.tolist() == [[0, 0, 0.5, 2]] and output.dtype == np.float32
+    with pytest.raises(ValueError, match="zip"):
+        runner.predict()
+
+
+@pytest.mark.parametrize("kind", ["INT8", "UINT8"])
+def test_prediction_of_a_quantized_network(network, kind):
+    """Real numbers go in and come out; what is out of range becomes the nearest number that is not."""
+    model = read_model(network(("RELU",), kind))
+    zero = -28 if kind == "INT8" else 100
+    for tensor in model.subgraphs[0].tensors:
+        tensor.quantization = schema().QuantizationParametersT()
+        tensor.quantization.scale, tensor.quantization.zeroPoint = np.float32([0.5]), np.int64([zero])
+    (output,) = TFLiteRunner(pack_model(model)).predict(np.asarray([[-1, 0.2, 0.3, 999.0]]))
+    assert output.tolist() == [[0, 0, 0.5, 77.5]]
