@@ -1,4 +1,4 @@
-"""Quantization-aware training with the TensorFlow Model Optimization toolkit, from a Keras 3 model to an int8 .tflite."""
+"""Quantization-aware training with the TensorFlow Model Optimization toolkit, from Keras 3 to an int8 .tflite."""
 
 from __future__ import annotations
 

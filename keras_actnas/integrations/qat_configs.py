@@ -8,11 +8,12 @@ from keras_actnas.integrations import tf_keras_layers as ours
 from keras_actnas.integrations.tf_keras_modules import tf_keras, tfmot
 
 _layers, _tfmot = tf_keras().layers, tfmot().quantization.keras
+_QuantizeConfig: Any = _tfmot.QuantizeConfig
 _register = tf_keras().utils.register_keras_serializable(package="keras_actnas")
 
 
 @_register
-class NotQuantized(_tfmot.QuantizeConfig):
+class NotQuantized(_QuantizeConfig):
     """For a layer that hands values on, whose range is that of what it reads."""
 
     def get_weights_and_quantizers(self, layer: Any) -> list[Any]:

@@ -197,7 +197,8 @@ def _split(operation: Any, name: str, x: Any) -> Any:
 
 def _channel_factors(name: str, scale: Any, shift: Any) -> Any:
     """Returns a factor and a summand for each channel as a 1x1 depthwise convolution, which tfmot can quantize."""
-    scale, shift = (None if value is None else keras.ops.convert_to_numpy(value).reshape(-1) for value in (scale, shift))
+    flat = (None if value is None else keras.ops.convert_to_numpy(value).reshape(-1) for value in (scale, shift))
+    scale, shift = flat
     kernel = np.ones_like(shift) if scale is None else scale
     layer = tf_keras().layers.DepthwiseConv2D(1, use_bias=shift is not None, name=name)
     return _with_weights(layer, [kernel.reshape(1, 1, -1, 1), *([] if shift is None else [shift])])

@@ -10,13 +10,13 @@ import tensorflow as tf
 
 from keras_actnas.integrations.tf_keras_modules import tf_keras
 
-_keras = tf_keras()
-_register = _keras.utils.register_keras_serializable(package="keras_actnas")
+_Layer: Any = tf_keras().layers.Layer
+_register = tf_keras().utils.register_keras_serializable(package="keras_actnas")
 _ARITHMETIC = {"add": tf.add, "subtract": tf.subtract, "multiply": tf.multiply, "divide": tf.divide}
 
 
 @_register
-class HardSwish(_keras.layers.Layer):
+class HardSwish(_Layer):
     """`x * relu6(x + 3) / 6` (Howard et al., "Searching for MobileNetV3", 2019, section 5.2), one TFLite operator."""
 
     def call(self, inputs: Any) -> Any:
@@ -25,7 +25,7 @@ class HardSwish(_keras.layers.Layer):
 
 
 @_register
-class Resize(_keras.layers.Layer):
+class Resize(_Layer):
     """Images in another size.
 
     Args:
@@ -48,7 +48,7 @@ class Resize(_keras.layers.Layer):
 
 
 @_register
-class Split(_keras.layers.Layer):
+class Split(_Layer):
     """A tensor in parts.
 
     Args:
@@ -71,7 +71,7 @@ class Split(_keras.layers.Layer):
 
 
 @_register
-class MatMul(_keras.layers.Layer):
+class MatMul(_Layer):
     """The matrix product of two tensors."""
 
     def call(self, inputs: Any) -> Any:
@@ -80,7 +80,7 @@ class MatMul(_keras.layers.Layer):
 
 
 @_register
-class Arithmetic(_keras.layers.Layer):
+class Arithmetic(_Layer):
     """A tensor and a constant, added, subtracted, multiplied or divided.
 
     Args:

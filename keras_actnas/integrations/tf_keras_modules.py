@@ -25,7 +25,8 @@ def tfmot() -> Any:
     """Returns the module `tensorflow_model_optimization`, and leaves the process with Keras 3.
 
     On import it sets the environment variable TF_USE_LEGACY_KERAS, which makes `tf.keras` Keras 2 where nobody has
-    used it yet, in this process and in those that it starts. So `tf.keras` is resolved first, and the variable put back.
+    used it yet, in this process and in those that it starts. So `tf.keras` is resolved first, and the variable put
+    back.
 
     Raises:
       MissingDependencyError: It is not installed.
