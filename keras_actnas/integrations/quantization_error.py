@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from keras_actnas.core.errors import InputError
-from keras_actnas.integrations.tensor_errors import QuantizationReport, TensorError
 from keras_actnas.integrations.site_graphs import SiteGraph
+from keras_actnas.integrations.tensor_errors import QuantizationReport, TensorError
 from keras_actnas.tflite_bench.runtime import load_runtime
 
 Source = str | os.PathLike[str] | bytes

@@ -50,8 +50,7 @@ def to_tf_keras(model: keras.Model) -> Any:
     _check_known(graph)
     inputs = [tf_keras().Input(tuple(tensor.shape[1:]), name=_input_name(tensor)) for tensor in model.inputs]
     outputs = _Rebuilding().apply(model, inputs)
-    structure = model.output
-    # `pack_sequence_as` keeps a dict or list of outputs what it is.
+    structure = model.outputs[0] if isinstance(model, keras.Sequential) else model.output
     return tf_keras().Model(inputs, keras.tree.pack_sequence_as(structure, outputs), name=model.name)
 
 
