@@ -77,6 +77,7 @@ def test_needs_nothing_but_numpy(package, needs):
         "keras_actnas.core",
         "keras_actnas.export",
         "keras_actnas.export.network",
+        "keras_actnas.integrations",
         "keras_actnas.report",
         "keras_actnas.search",
         "keras_actnas.tflite_bench",

@@ -135,7 +135,7 @@ def test_what_cannot_be_compared(model, files, images, tmp_path):
     to_named_tflite(other, tmp_path / "other.tflite")
     with pytest.raises(InputError, match="files with different sites"):
         quantization_report(tmp_path / "other.tflite", files[1], images)
-    with pytest.raises(InputError, match=r"inputs of shape \[\[12, 12, 3\]\]. Received: \[\(12, 12, 1\)\]"):
+    with pytest.raises(InputError, match=r"inputs of shape \[\(12, 12, 3\)\]. Received: \[\(12, 12, 1\)\]"):
         quantization_report(*files, images[..., :1])
     with pytest.raises(InputError, match="at least one image"):
         quantization_report(*files, images[:0])

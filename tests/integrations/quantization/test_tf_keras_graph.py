@@ -75,7 +75,7 @@ def test_several_inputs_and_a_sequential_model(wake):
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: YOLO("yolov5n", num_classes=3, input_shape=(64, 64, 3)),
+        pytest.param(lambda: YOLO("yolo11n", num_classes=3, input_shape=(64, 64, 3)), marks=pytest.mark.slow),
         lambda: RANE("GT", input_shape=(32, 32, 3), num_classes=5, classifier_activation=None),
         lambda: ResNet18(input_shape=(32, 32, 3), num_classes=5),
     ],
