@@ -54,7 +54,6 @@ def _activation_quantizers(quantized: Any, plain: Any) -> Iterator[tuple[Any, di
 
 def _ranges(plain: Any, tensors: list[Any], images: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """Returns the smallest and the largest value of each tensor over all images."""
-    # Keras 2 calls a function that sees a batch of values as few as it can: one number for each tensor.
     view = tf_keras().Model(plain.inputs, tensors)
     lows, highs = np.full(len(tensors), np.inf), np.full(len(tensors), -np.inf)
     for start in range(0, len(images[0]), _BATCH):
