@@ -39,7 +39,7 @@ def quantize_aware(model: keras.Model, images: np.ndarray | Sequence[np.ndarray]
 
     Compile and fit the result as any model, with losses and optimizers of `tf_keras` and about a hundredth of the
     first training's learning rate; save it inside of `tfmot.quantization.keras.quantize_scope()`; then
-    `qat_to_tflite`. A few hundred steps usually do.
+    `qat_to_tflite`. `benchmarks/qat.py` is an example.
 
     Args:
       model: A trained functional or Sequential model of plain activations. Take PEA, ACON and AFRB layers out first
