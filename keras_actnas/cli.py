@@ -24,6 +24,7 @@ COMMANDS = {
     "report": "write a run's report: one HTML file that needs no network",
     "compare": "what the networks found for one device cost on another",
     "apply": "write a model with the activations of an assignment as .keras or .tflite",
+    "quantize": "convert a model or a proposal to int8 and report the error at every activation",
     "finetune": "train an Ultralytics YOLO with the activations of a proposal",
     "predict": "find objects on images with a YOLO, and draw them",
     "val": "mean average precision (mAP) of a YOLO on a dataset in YOLO's format",

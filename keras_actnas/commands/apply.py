@@ -2,6 +2,9 @@
 
 keras-actnas apply --model=my.keras --assignment=runs/my/proposals.json#ilp-2 --out=faster.keras
 keras-actnas apply --model=yolov5n.tflite --assignment=relu --out=yolov5n-relu.tflite
+keras-actnas apply --model=my.keras --assignment=relu --precision=int8 --images=photos --out=int8.tflite
+
+`keras-actnas quantize` does the last and reports the error of int8 at every site.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ from typing import Any
 from absl import flags
 
 from keras_actnas.commands.assignments import read_assignment
+from keras_actnas.commands.calibration import calibration_images, define_calibration_flags
 from keras_actnas.commands.models import check_new_file, define_model_flags, load_model
 from keras_actnas.core.errors import InputError
 from keras_actnas.export import TFLiteNetwork
@@ -19,6 +23,7 @@ from keras_actnas.export import TFLiteNetwork
 def define_flags(values: flags.FlagValues) -> None:
     """Defines the command's flags."""
     define_model_flags(values)
+    define_calibration_flags(values)
     flags.DEFINE_string(
         "assignment",
         None,
@@ -26,6 +31,13 @@ def define_flags(values: flags.FlagValues) -> None:
         flag_values=values,
     )
     flags.DEFINE_string("out", None, "The .keras or .tflite file to write.", flag_values=values)
+    flags.DEFINE_enum(
+        "precision",
+        "float32",
+        ["float32", "float16", "int8"],
+        "Precision of a .tflite that is made of a Keras model.",
+        flag_values=values,
+    )
     flags.DEFINE_bool("overwrite", False, "Whether --out may exist already.", flag_values=values)
 
 
@@ -37,7 +49,13 @@ def run(values: Any, positional: list[str]) -> None:
     if not out.endswith((".keras", ".tflite")):
         raise InputError(f"Expected --out=FILE.keras or FILE.tflite. Received: {values.out!r}.")
     check_new_file(out, values.overwrite)
-    if (values.model or "").endswith(".tflite"):
+    from_tflite = (values.model or "").endswith(".tflite")
+    if values["precision"].present and (from_tflite or not out.endswith(".tflite")):
+        raise InputError(
+            "Expected --precision with a Keras model as --model and --out=FILE.tflite. "
+            f"Received: --model={values.model}, --out={out}."
+        )
+    if from_tflite:
         if not out.endswith(".tflite"):
             raise InputError(f"Expected --out=FILE.tflite, since the model is a .tflite. Received: {out!r}.")
         network = TFLiteNetwork(values.model)
@@ -58,7 +76,8 @@ def _apply_to_keras(values: Any, out: str) -> None:
     assignment = read_assignment(values.assignment, reference)
     changed = replace_activations(model, assignment)
     if out.endswith(".tflite"):
-        print(to_tflite(changed, out))
+        images = calibration_images(values, model) if values.precision == "int8" else None
+        print(to_tflite(changed, out, values.precision, images))
     else:
         save_keras(changed, out)
     _report(assignment.swaps(reference), out)

@@ -12,6 +12,7 @@ from typing import Any
 
 from absl import flags
 
+from keras_actnas.commands.calibration import calibration_images, define_calibration_flags
 from keras_actnas.commands.models import check_new_file, define_model_flags, load_model
 from keras_actnas.core.errors import InputError
 
@@ -19,17 +20,13 @@ from keras_actnas.core.errors import InputError
 def define_flags(values: flags.FlagValues) -> None:
     """Defines the command's flags."""
     define_model_flags(values)
+    define_calibration_flags(values)
     flags.DEFINE_string("out", None, "The .tflite file to write.", flag_values=values)
     flags.DEFINE_enum("precision", "float32", ["float32", "float16", "int8"], "Precision.", flag_values=values)
     flags.DEFINE_bool(
         "editable", None, "Whether sites are named, for editing; by default not in int8.", flag_values=values
     )
     flags.DEFINE_bool("overwrite", False, "Whether --out may exist already.", flag_values=values)
-    flags.DEFINE_string("images", None, "Folder of photographs for int8 calibration.", flag_values=values)
-    flags.DEFINE_integer("calibration_images", 32, "How many images calibrate int8.", lower_bound=1, flag_values=values)
-    flags.DEFINE_float(
-        "pixel_max", 1.0, "Value of a white pixel as the model expects it: 1 or 255.", flag_values=values
-    )
 
 
 def run(values: Any, positional: list[str]) -> None:
@@ -39,11 +36,7 @@ def run(values: Any, positional: list[str]) -> None:
     check_new_file(values.out, values.overwrite)
     model = load_model(values)
     from keras_actnas.export import to_editable, to_tflite
-    from keras_actnas.search import image_batch
 
-    images = None
-    if values.precision == "int8":
-        shape = tuple(model.inputs[0].shape[1:])
-        images = image_batch(values.images, values.calibration_images, shape, values.seed, values.pixel_max)
+    images = calibration_images(values, model) if values.precision == "int8" else None
     editable = values.precision != "int8" if values.editable is None else values.editable
     print((to_editable if editable else to_tflite)(model, values.out, values.precision, images))

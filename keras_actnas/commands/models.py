@@ -87,10 +87,10 @@ def load_model(values: Any, image_size: str | None = None) -> Any:
     return YOLO(spec, num_classes=values.num_classes, input_shape=(*size, 3))
 
 
-def check_new_file(path: str, overwrite: bool) -> None:
+def check_new_file(path: str, overwrite: bool, flag: str = "--out") -> None:
     """Raises `InputError` when a file exists that may not be overwritten."""
     if Path(path).exists() and not overwrite:
-        raise InputError(f"Expected --out to be a new file. Received: {path}, which exists; give --overwrite.")
+        raise InputError(f"Expected {flag} to be a new file. Received: {path}, which exists; give --overwrite.")
 
 
 def is_named(spec: str) -> bool:

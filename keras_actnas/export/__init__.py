@@ -19,6 +19,7 @@ __getattr__, __dir__, __all__ = attach(
         "summarize_graph": "keras_actnas.export.graph_summary",
         "to_editable": "keras_actnas.export.convert",
         "to_editable_onnx": "keras_actnas.export.onnx_convert",
+        "to_named_tflite": "keras_actnas.export.named",
         "to_tflite": "keras_actnas.export.convert",
     },
 )

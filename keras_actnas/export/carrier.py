@@ -1,4 +1,4 @@
-"""The carrier: a copy of a model that is converted once, with marked SiLU at every site that can be edited then."""
+"""The carrier: a copy of a model with a marked layer at every site, by which sites are found in what is converted."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from keras_actnas.surgery import activation_sites, separate_activations, set_bat
 # The layer of site number 7 is called "actnas-site-0007": a name that no other layer has and that survives in the names
 # of what it is converted to.
 _MARKER = "actnas-site-{:04d}"
-_MARKED = re.compile(r"actnas-site-(\d{4,})")
+_MARKED = re.compile(r"actnas-site-(\d{4,})(?:_\d+)?")
 
 
 @dataclasses.dataclass(frozen=True)
 class Carrier:
-    """A model made ready for conversion to a file that can be edited.
+    """A model made ready for conversion to a file that knows its sites.
 
     Attributes:
-      model: The Keras model, with a batch of 1 and a marked SiLU layer at every site.
-      sites: The sites that can be edited, with the activations and shapes that the original has.
+      model: The Keras model, with a batch of 1 and a marked layer at every site.
+      sites: The sites that are marked, with the activations and shapes that the original has.
       notes: What there is to tell of other activations, which stay as they are.
     """
 
@@ -37,6 +37,10 @@ class Carrier:
         """Returns the site whose mark is in the name of a node or tensor, or None."""
         marked = _MARKED.search(name)
         return None if marked is None else self.sites[int(marked[1])]
+
+    def marks_in(self, name: str) -> dict[str, Site]:
+        """Returns the marks in the name of a node or tensor, each with its site; one more for each call of a layer."""
+        return {marked[0]: self.sites[int(marked[1])] for marked in _MARKED.finditer(name)}
 
     def check_all_found(self, found: Sequence[str]) -> None:
         """Raises `InputError` when a site is not among those found in the converted graph."""
@@ -72,6 +76,19 @@ def make_carrier(model: Any) -> Carrier:
         names = ", ".join(site.name for site in kept[:3]) + (", ..." if len(kept) > 3 else "")
         notes = (f"not a site in this file, since graph editing cannot write it: {_counts(kept)} ({names})",)
     return Carrier(separate, sites, notes)
+
+
+def mark_sites(model: Any) -> Carrier:
+    """Returns the carrier of a Keras model whose sites keep their activations, whatever these are.
+
+    Raises:
+      InputError: The model has no site, or shapes that are not known.
+    """
+    sites = tuple(activation_sites(model))
+    if not sites:
+        raise InputError(f"Expected a model with activations. Received: {model.name!r}, which has none that is a site.")
+    marker_of = {site.name: _MARKER.format(number) for number, site in enumerate(sites)}
+    return Carrier(separate_activations(set_batch_size(model, 1), name_of=marker_of.__getitem__), sites)
 
 
 def _counts(sites: Sequence[Site]) -> str:

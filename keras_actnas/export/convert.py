@@ -50,7 +50,7 @@ def to_tflite(
       InputError: Unknown precision, no representative data for int8, a dynamic shape, or operators that TFLite lacks.
     """
     data = convert(set_batch_size(model, 1), precision, representative_data)
-    return _write_checked(data, path, precision)
+    return write_checked(data, path, precision)
 
 
 def to_editable(
@@ -75,7 +75,7 @@ def to_editable(
         notes.append(f"silu at all {len(carrier.sites)} sites, for which the ranges are calibrated")
     else:
         data = TFLiteNetwork(data).edit({site.name: site.activation for site in carrier.sites})
-    return _write_checked(data, path, precision, [*notes, *carrier.notes])
+    return write_checked(data, path, precision, [*notes, *carrier.notes])
 
 
 def convert(model: keras.Model, precision: str, representative_data: Any = None) -> bytes:
@@ -104,6 +104,19 @@ def convert(model: keras.Model, precision: str, representative_data: Any = None)
         converter.representative_dataset = _calibration(model, representative_data)
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
         converter.inference_input_type = converter.inference_output_type = tf.int8
+    return run_converter(converter, model.name)
+
+
+def run_converter(converter: Any, name: str) -> bytes:
+    """Runs a `TFLiteConverter` without the noise that it makes.
+
+    Args:
+      converter: The converter.
+      name: Name of the model, for the message.
+
+    Raises:
+      InputError: The conversion fails.
+    """
     try:
         # The exporter prints every captured variable; the warnings are about its own doings.
         with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
@@ -113,7 +126,7 @@ def convert(model: keras.Model, precision: str, representative_data: Any = None)
     except Exception as error:
         reason = " ".join(str(error).split())[:300]
         raise InputError(
-            f"Expected a model that TFLite can hold. Received: {model.name!r}; the converter says: {reason}"
+            f"Expected a model that TFLite can hold. Received: {name!r}; the converter says: {reason}"
         ) from error
 
 
@@ -167,9 +180,10 @@ def _name_sites(data: bytes, carrier: Carrier) -> bytes:
     return pack_model(model)
 
 
-def _write_checked(
+def write_checked(
     data: bytes, path: str | os.PathLike[str], precision: str, notes: Iterable[str] = ()
 ) -> ConversionReport:
+    """Writes a converted .tflite unless the checks find an error; arguments, result and errors as for `to_tflite`."""
     report = dataclasses.replace(check_conversion(data, str(path), precision), notes=tuple(notes))
     if report.errors:
         raise InputError(f"The conversion to {path} went wrong, so nothing was written: {'; '.join(report.errors)}.")

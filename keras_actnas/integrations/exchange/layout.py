@@ -16,7 +16,7 @@ from keras_actnas.integrations.torch_activations import torch_activation_name
 from keras_actnas.integrations.torch_import import nn
 from keras_actnas.models.yolo_blocks import BN_EPSILON
 from keras_actnas.models.yolo_families import Layout, Row
-from keras_actnas.models.yolo_heads import BINS, STRIDES
+from keras_actnas.core.anchors import BINS, STRIDES
 
 _SHOWN = 8
 _PREVIOUS = -1

@@ -11,7 +11,7 @@ import numpy as np
 
 from keras_actnas.core import InputError, site_name
 from keras_actnas.models.yolo_blocks import BN_EPSILON
-from keras_actnas.models.yolo_heads import BINS
+from keras_actnas.core.anchors import BINS
 
 _TORCH_NAMES = {
     "kernel": "weight",
