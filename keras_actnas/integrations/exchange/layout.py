@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from keras_actnas.core.anchors import BINS, STRIDES
 from keras_actnas.core.assignment import Assignment
 from keras_actnas.core.errors import InputError
 from keras_actnas.integrations.torch_activations import torch_activation_name
 from keras_actnas.integrations.torch_import import nn
 from keras_actnas.models.yolo_blocks import BN_EPSILON
 from keras_actnas.models.yolo_families import Layout, Row
-from keras_actnas.core.anchors import BINS, STRIDES
 
 _SHOWN = 8
 _PREVIOUS = -1

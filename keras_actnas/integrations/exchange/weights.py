@@ -10,8 +10,8 @@ import keras
 import numpy as np
 
 from keras_actnas.core import InputError, site_name
-from keras_actnas.models.yolo_blocks import BN_EPSILON
 from keras_actnas.core.anchors import BINS
+from keras_actnas.models.yolo_blocks import BN_EPSILON
 
 _TORCH_NAMES = {
     "kernel": "weight",
