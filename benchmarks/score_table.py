@@ -1,10 +1,10 @@
 """What a score table is worth: independent mixtures against designs whose networks begin alike, on unseen networks.
 
-Every design is scored with the same seeds as the networks that are held out, in turns, a seed after the other. A
-table is fitted as the search fits it. Besides the designs of as many networks, the first of the independent mixtures
-are judged, as many as can be scored in the seconds that a design with shared beginnings took. The scores go into the
-journal in `--out`, and what is there already is not computed again. A figure in seconds is of the machine as it was,
-with whatever else ran on it.
+Every design (independent and orthogonal mixtures, mixtures that begin alike) is scored with the same seeds as the
+networks that are held out, in turns, a seed after the other. A table is fitted as the search fits it. Besides the
+designs of as many networks, the first of the independent mixtures are judged, as many as can be scored in the seconds
+that each other design took. The scores go into the journal in `--out`, and what is there already is not computed
+again. A figure in seconds is of the machine as it was, with whatever else ran on it.
 
   python benchmarks/score_table.py --model=yolov5n --image_size=224 --out=score-table
 """
@@ -26,7 +26,7 @@ from keras_actnas.core.journal import Journal, Measurement
 from keras_actnas.core.stats import rank_correlation
 from keras_actnas.core.table import MetricTable
 from keras_actnas.models import YOLO
-from keras_actnas.search import NWOTScorer, image_batch, mixtures
+from keras_actnas.search import NWOTScorer, image_batch, mixtures, orthogonal
 from keras_actnas.search.fingerprint import model_fingerprint
 from keras_actnas.search.priors import CurvePrior
 from keras_actnas.search.score_designs import shared_beginnings
@@ -43,6 +43,7 @@ def groups_of(reference: Assignment, options: argparse.Namespace) -> dict[str, l
     return {
         HELD_OUT: held_out(reference, options.held_out),
         INDEPENDENT: mixtures(reference, CANDIDATES, count),
+        "orthogonal": orthogonal(reference, CANDIDATES, count),
         **{f"margin {each:g}": shared_beginnings(reference, CANDIDATES, count, margin=each) for each in options.margin},
     }
 
