@@ -4,9 +4,10 @@ python benchmarks/nwot.py                      yolov5n, 224 px, batch 16, on all
 
 Both score the same networks with the same weights on the same images, in turns: a block of ours, then one of PyTorch's.
 Each has a process of its own, since the threads of two frameworks in one process get in each other's way.
-Three sets of networks: single swaps, which are the paper's protocol, random mixtures, and mixtures that begin alike
-(`shared_beginnings`). Of the single swaps, much of a network is as in the one before; of mixtures, little is. The share
-of peak of a set counts the operations of the whole network for every score: what is not computed again raises it.
+Three sets of networks: single swaps, which are the paper's protocol, and mixtures by an orthogonal plan and at random. Of
+the single swaps, much of a network is as in the one before; of mixtures, little is. The peak is that of a large matrix
+product in PyTorch; the share of a set counts the operations of the whole network for every score, so what is not
+computed again raises it.
 """
 
 import argparse
@@ -23,11 +24,10 @@ import numpy as np
 
 from keras_actnas.core import CANDIDATES
 from keras_actnas.models import YOLO
-from keras_actnas.search import NWOTScorer, count_macs, image_batch, mixtures, single_swaps
+from keras_actnas.search import NWOTScorer, count_macs, image_batch, mixtures, orthogonal, single_swaps
 from keras_actnas.search.proxies.tasks import in_order
-from keras_actnas.search.score_designs import shared_beginnings
 
-SETS = ("single swaps", "shared beginnings", "mixtures")
+SETS = ("single swaps", "orthogonal", "mixtures")
 
 
 class Eager:
@@ -106,7 +106,6 @@ def main() -> None:
     parser.add_argument("--image_size", type=int, default=224)
     parser.add_argument("--batch_size", type=int, default=16)
     parser.add_argument("--mixtures", type=int, default=150)
-    parser.add_argument("--margin", type=float, default=2.0, help="of the mixtures that begin alike")
     parser.add_argument("--sets", nargs="*", default=SETS, choices=SETS)
     parser.add_argument("--sample", type=int, default=10, help="networks that PyTorch scores in a block")
     parser.add_argument("--blocks", type=int, default=3)
@@ -140,7 +139,7 @@ def report(ours, eager, model, options):
 
     makers = (
         lambda: single_swaps(reference, CANDIDATES),
-        lambda: shared_beginnings(reference, CANDIDATES, options.mixtures, margin=options.margin),
+        lambda: orthogonal(reference, CANDIDATES, options.mixtures),
         lambda: mixtures(reference, CANDIDATES, options.mixtures),
     )
     for name, make in zip(SETS, makers, strict=True):

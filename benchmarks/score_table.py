@@ -1,10 +1,8 @@
-"""What a score table is worth: independent mixtures against designs whose networks begin alike, on unseen networks.
+"""What a score table is worth: how it predicts networks that it was not fitted to.
 
-Every design (independent and orthogonal mixtures, mixtures that begin alike) is scored with the same seeds as the
-networks that are held out, in turns, a seed after the other. A table is fitted as the search fits it. Besides the
-designs of as many networks, the first of the independent mixtures are judged, as many as can be scored in the seconds
-that each other design took. The scores go into the journal in `--out`, and what is there already is not computed
-again. A figure in seconds is of the machine as it was, with whatever else ran on it.
+Mixtures, at random and by an orthogonal plan, are scored with the same seeds as the networks that are held out, a seed
+after the other. A table is fitted as the search fits it: to all of a design's networks, and to the first two thirds.
+The scores go into the journal in `--out`, and what is there already is not computed again.
 
   python benchmarks/score_table.py --model=yolov5n --image_size=224 --out=score-table
 """
@@ -12,7 +10,6 @@ again. A figure in seconds is of the machine as it was, with whatever else ran o
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,11 +26,9 @@ from keras_actnas.models import YOLO
 from keras_actnas.search import NWOTScorer, image_batch, mixtures, orthogonal
 from keras_actnas.search.fingerprint import model_fingerprint
 from keras_actnas.search.priors import CurvePrior
-from keras_actnas.search.score_designs import shared_beginnings
 from keras_actnas.search.scores import score_assignments, score_estimates, score_observations
 from keras_actnas.search.tables import average_tables, fit_table
 
-INDEPENDENT = "independent"
 HELD_OUT = "held-out"
 
 
@@ -42,9 +37,8 @@ def groups_of(reference: Assignment, options: argparse.Namespace) -> dict[str, l
     count = options.networks
     return {
         HELD_OUT: held_out(reference, options.held_out),
-        INDEPENDENT: mixtures(reference, CANDIDATES, count),
+        "mixtures": mixtures(reference, CANDIDATES, count),
         "orthogonal": orthogonal(reference, CANDIDATES, count),
-        **{f"margin {each:g}": shared_beginnings(reference, CANDIDATES, count, margin=each) for each in options.margin},
     }
 
 
@@ -65,21 +59,6 @@ def score(
                 purpose=name,
             )
     return made
-
-
-def seconds_of(purpose: str, mode: str, journal: Journal) -> float:
-    """Returns the mean seconds of a group's score: from the line before in the journal to its own.
-
-    What takes ten times the median is no scoring: compiling, other weights, the break between two runs.
-    """
-    lines = journal.select("nwot")
-    times = [datetime.datetime.fromisoformat(line.time).timestamp() for line in lines]
-    gaps = [
-        gap
-        for gap, line in zip(np.diff(times), lines[1:], strict=True)
-        if line.purpose == purpose and line.conditions["batch_norm"] == mode
-    ]
-    return float(np.mean([gap for gap in gaps if gap < 10 * np.median(gaps)]))
 
 
 def fit(made: Sequence[Measurement], reference: Assignment) -> MetricTable:
@@ -105,24 +84,18 @@ def judge(table: MetricTable, truth: Sequence[Measurement], reference: Assignmen
     }
 
 
-def report(mode: str, made: dict[str, list[Measurement]], journal: Journal, reference: Assignment) -> None:
+def report(mode: str, made: dict[str, list[Measurement]], reference: Assignment) -> None:
     """Prints a line of JSON for every table of a mode."""
     truth = made[HELD_OUT]
-    seeds = len({one.conditions["seed"] for one in truth})
-    each = seconds_of(INDEPENDENT, mode, journal)
-    order = list(dict.fromkeys(one.assignment for one in made[INDEPENDENT]))
-    for name in made:
+    for name, lines in made.items():
         if name == HELD_OUT:
             continue
-        networks = len({one.assignment for one in made[name]})
-        seconds = seconds_of(name, mode, journal) * networks * seeds
-        row = {"batch_norm": mode, "design": name, "networks": networks, "seconds": round(seconds, 1)}
-        print(json.dumps({**row, **judge(fit(made[name], reference), truth, reference)}), flush=True)
-        if name != INDEPENDENT:
-            first = set(order[: max(1, round(seconds / each / seeds))])
-            subset = [one for one in made[INDEPENDENT] if one.assignment in first]
-            row = {"batch_norm": mode, "design": f"independent, in the seconds of {name}", "networks": len(first)}
-            print(json.dumps({**row, **judge(fit(subset, reference), truth, reference)}), flush=True)
+        order = list(dict.fromkeys(one.assignment for one in lines))
+        for count in (len(order), 2 * len(order) // 3):
+            known = set(order[:count])
+            table = fit([one for one in lines if one.assignment in known], reference)
+            row = {"batch_norm": mode, "design": name, "networks": count, **judge(table, truth, reference)}
+            print(json.dumps(row), flush=True)
 
 
 def main() -> None:
@@ -132,7 +105,6 @@ def main() -> None:
     parser.add_argument("--image_size", type=int, default=224)
     parser.add_argument("--batch_size", type=int, default=16)
     parser.add_argument("--networks", type=int, default=150, help="of each design")
-    parser.add_argument("--margin", type=float, nargs="*", default=[0.5, 1.0, 2.0], help="of the shared beginnings")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--held_out", type=int, default=40)
     parser.add_argument("--batch_norm", nargs="*", default=["inference", "batch"], choices=["inference", "batch"])
@@ -149,7 +121,7 @@ def main() -> None:
         with Journal(folder / "journal.jsonl") as journal:
             groups = groups_of(scorer.reference, options)
             made = score(scorer, groups, options.seeds, journal, model_fingerprint(model))
-            report(mode, made, journal, scorer.reference)
+            report(mode, made, scorer.reference)
 
 
 if __name__ == "__main__":

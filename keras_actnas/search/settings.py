@@ -82,7 +82,7 @@ class SearchSettings:
     rounds: int = 5
     evaluations: int = 200
     runs: int | None = None
-    minutes: float = 2.0
+    minutes: float = 1.0
     proxy: str = "nwot"
     images: str | None = None
     batch_size: int = 16
