@@ -4,9 +4,9 @@ python benchmarks/nwot.py                      yolov5n, 224 px, batch 16, on all
 
 Both score the same networks with the same weights on the same images, in turns: a block of ours, then one of PyTorch's.
 Each has a process of its own, since the threads of two frameworks in one process get in each other's way.
-Three sets of networks: single swaps, which are the paper's protocol, and mixtures by an orthogonal plan and at random. Of
-the single swaps, much of a network is as in the one before; of mixtures, little is. The peak is that of a large matrix
-product in PyTorch; the share of a set counts the operations of the whole network for every score, so what is not
+Three sets of networks: single swaps, which are the paper's protocol, and mixtures, by an orthogonal plan and at random.
+Of the single swaps, much of a network is as in the one before; of mixtures, little is. The peak is that of a large
+matrix product in PyTorch; the share of a set counts the operations of the whole network for every score, so what is not
 computed again raises it.
 """
 
