@@ -33,7 +33,7 @@ import json
 import numpy as np
 
 from keras_actnas.core import Assignment
-from keras_actnas.search.orthogonal import orthogonal_columns
+from keras_actnas.search.orthogonal_arrays import orthogonal_columns
 from keras_actnas.search.priors import CostPrior
 
 DESIGNS = ("single_swaps", "mixtures", "orthogonal")

@@ -1,6 +1,7 @@
 """The rules of the package as a whole: who may import whom, and what an import costs."""
 
 import ast
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -112,3 +113,15 @@ def test_documented_commands_are_the_ones_that_ci_runs():
     ci = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
     command = next(line for line in readme.splitlines() if line.endswith("-m pytest"))
     assert command in ci.splitlines()
+
+
+LAZY = [name for name in MAY_IMPORT if "attach(" in (PACKAGE / name / "__init__.py").read_text(encoding="utf-8")]
+
+
+@pytest.mark.parametrize("package", LAZY)
+def test_no_lazy_export_has_the_name_of_a_module(package):
+    """Importing `package.name` would put the module in the place of what the package exports under that name."""
+    exported = set(importlib.import_module(f"keras_actnas.{package}").__all__)
+    inside = {path.stem for path in [*(PACKAGE / package).glob("*.py"), *(PACKAGE / package).iterdir()]}
+    meant = {"search": {"proxies", "ran_e", "solvers"}}.get(package, set())  # The modules themselves.
+    assert exported & inside == meant

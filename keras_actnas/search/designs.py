@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from keras_actnas.core.assignment import Assignment
 from keras_actnas.core.errors import InputError
-from keras_actnas.search.orthogonal import PASSES, orthogonal_columns
+from keras_actnas.search.orthogonal_arrays import PASSES, orthogonal_columns
 
 DESIGNS = ("orthogonal", "mixtures", "single_swaps")
 

@@ -8,11 +8,9 @@ import ultralytics
 from PIL import Image
 from ultralytics.utils.metrics import box_iou
 
-from keras_actnas.core import layer_name
 from keras_actnas.export import to_tflite
-from keras_actnas.integrations import read_photograph
+from keras_actnas.integrations import from_ultralytics, read_photograph
 from keras_actnas.integrations.detection.letterbox import Letterbox
-from keras_actnas.models import YOLO
 
 PHOTOS = sorted(ultralytics.utils.ASSETS.glob("*.jpg"))
 
@@ -55,19 +53,6 @@ def random_yolo(seed=0):
     return yolo
 
 
-def transfer(network, model):
-    """Copies the weights of a network of Ultralytics into a Keras model whose layers have its modules' names."""
-    for path, module in network.named_modules():
-        if isinstance(module, torch.nn.Conv2d) and not path.endswith("dfl.conv"):
-            kernel = module.weight.detach().numpy().transpose(2, 3, 1, 0)
-            bias = [] if module.bias is None else [module.bias.detach().numpy()]
-            model.get_layer(layer_name(path)).set_weights([kernel, *bias])
-        elif isinstance(module, torch.nn.BatchNorm2d):
-            values = (module.weight, module.bias, module.running_mean, module.running_var)
-            model.get_layer(layer_name(path)).set_weights([value.detach().numpy() for value in values])
-    return model
-
-
 @pytest.fixture(scope="session")
 def yolo():
     """A detector of Ultralytics."""
@@ -91,18 +76,12 @@ def assert_same():
     return check
 
 
-@pytest.fixture(name="transfer", scope="session")
-def _transfer():
-    return transfer
-
-
 @pytest.fixture(scope="session")
 def make_model(yolo):
     """Makes a Keras model with the weights of `yolo`."""
 
     def make(height=SIZE, width=SIZE, **options):
-        model = YOLO("yolov5n", NUM_CLASSES, (height, width, 3), batch_size=1, **options)
-        return transfer(yolo.model, model)
+        return from_ultralytics(yolo, (height, width, 3), batch_size=1, **options)
 
     return make
 

@@ -6,8 +6,7 @@ import ultralytics
 from PIL import Image, ImageDraw
 
 from keras_actnas.export import to_tflite
-from keras_actnas.integrations import Detector, evaluate_detection, read_dataset, read_photograph
-from keras_actnas.models import YOLO
+from keras_actnas.integrations import Detector, evaluate_detection, from_ultralytics, read_dataset, read_photograph
 
 pytestmark = pytest.mark.slow
 
@@ -52,8 +51,8 @@ def trained(data, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def model(trained, transfer):
-    return transfer(trained.model.float(), YOLO("yolov5n", len(COLOURS), (SIZE, SIZE, 3), batch_size=1))
+def model(trained):
+    return from_ultralytics(trained, (SIZE, SIZE, 3), batch_size=1)
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ import pytest
 
 from keras_actnas.core import Assignment
 from keras_actnas.search.designs import make_design
-from keras_actnas.search.orthogonal import nonorthogonality, orthogonal_columns
+from keras_actnas.search.orthogonal_arrays import nonorthogonality, orthogonal_columns
 
 
 @pytest.mark.parametrize("prime, count, factors", [(2, 8, 7), (3, 27, 13), (5, 125, 31), (5, 25, 4)])
