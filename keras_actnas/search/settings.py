@@ -77,7 +77,7 @@ class SearchSettings:
     min_distance: int = 3
     solver: str = "highs"
     design: str | None = None
-    networks: int = 150
+    networks: int = 100
     loop: bool = False
     rounds: int = 5
     evaluations: int = 200
