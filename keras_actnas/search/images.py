@@ -122,9 +122,11 @@ def _open(path: Path, grey: bool) -> Any:
     try:
         with image.open(path) as opened:
             return opened.convert("L" if grey else "RGB")
-    except (OSError, ValueError, SyntaxError, image.DecompressionBombError) as error:
+    except (OSError, ValueError, SyntaxError, ImportError, image.DecompressionBombError) as error:
+        # Ultralytics, once imported, replaces Pillow's `open`, and wants a plug-in for what that cannot identify.
+        reason = error.__context__ if isinstance(error, ImportError) else error
         raise InputError(
-            f"Expected an image. Received: {path}, broken or of another kind ({error}). Remove it."
+            f"Expected an image. Received: {path}, broken or of another kind ({reason}). Remove it."
         ) from error
 
 

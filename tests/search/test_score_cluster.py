@@ -15,9 +15,7 @@ import pytest
 
 from keras_actnas.core import CANDIDATES, Assignment, InputError, Journal
 from keras_actnas.search import mixtures, scores
-from keras_actnas.search.preparation import make_processes
 from keras_actnas.search.proxies import ScoringCluster, Task, proxies_on
-from keras_actnas.search.settings import SearchSettings
 
 pytest.importorskip("distributed")
 pytestmark = [
@@ -166,6 +164,7 @@ def test_a_worker_that_is_killed_loses_nothing(address, small, batches):
         assert victims != set(compute._client.run(os.getpid).values())
 
 
+@pytest.mark.slow
 def test_a_task_that_ends_its_workers_is_named_after_the_scores_of_the_others(address, small, batches):
     found = {}
     with (
@@ -218,9 +217,3 @@ def test_no_worker_and_one_of_another_version(folder, small, batches, tmp_path):
             cluster(address, "cluster_proxies:deadly", small, batches),
         ):
             pass
-
-
-def test_a_scheduler_or_processes(small):
-    settings = SearchSettings(scheduler="tcp://127.0.0.1:9", score_processes=2)
-    with pytest.raises(InputError, match="either --scheduler or --score_processes"):
-        make_processes(small, settings, [])
