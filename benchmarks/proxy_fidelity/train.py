@@ -1,0 +1,146 @@
+"""Trains every assignment of the study with several seeds; a killed run goes on where it was.
+
+  python benchmarks/proxy_fidelity/train.py --seeds 3 --out benchmarks/proxy_fidelity/residual.jsonl
+
+One training step is compiled, whose sites switch: an assignment costs no compilation. Assignments of one seed share
+initial weights, the order of the images and the learning rate, so that they differ in nothing but activations. The
+accuracy is the mean over the test set after each of the last three epochs. Seeds are the outer loop: with each seed that is
+complete, all assignments have been trained equally often.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+from candidates import candidates
+from networks import residual
+
+from keras_actnas.core import CANDIDATES, Assignment
+from keras_actnas.search.switchable import SwitchableNetwork
+from keras_actnas.surgery import current_assignment
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "examples"))
+from fashion_mnist import load
+
+LAST = 3
+"""Epochs at the end whose test accuracies are averaged: one epoch's has noise of its own."""
+
+
+class Trainer:
+    """One network whose sites switch, with its optimizer, trained again and again.
+
+    Args:
+      images: Training images, float32, shape (count, height, width, channels).
+      labels: Their classes.
+      test: Test images and labels.
+      batch: Images in a step.
+      rate: Highest learning rate; it falls to zero along half a cosine.
+    """
+
+    def __init__(self, images, labels, test, batch: int, rate: float) -> None:
+        self._images, self._labels, self._test = images, labels, test
+        self._batch = batch
+        self._rate = rate
+        model = residual()
+        self.reference = current_assignment(model)
+        self._network = SwitchableNetwork(model, CANDIDATES, batch)
+        self._model = self._network.model
+        self._velocity = [tf.Variable(tf.zeros_like(weight)) for weight in self._model.trainable_weights]
+        self._step = tf.function(self._train_step)
+        self._logits = tf.function(lambda batch: self._model(batch, training=False))
+
+    def train(self, assignment: Assignment, seed: int, epochs: int) -> dict[str, object]:
+        """Trains from the seed's initial weights; returns losses and accuracies of every epoch."""
+        keras.utils.set_random_seed(seed)
+        self._model.set_weights(self._network.initial_weights())
+        for velocity in self._velocity:
+            velocity.assign(tf.zeros_like(velocity))
+        self._network.assign(assignment)
+        order = np.random.default_rng(seed)
+        steps = len(self._images) // self._batch
+        losses, accuracies, done = [], [], 0
+        for _ in range(epochs):
+            shuffled = order.permutation(len(self._images))[: steps * self._batch].reshape(steps, self._batch)
+            total = 0.0
+            for rows in shuffled:
+                rate = self._rate * 0.5 * (1 + np.cos(np.pi * done / (steps * epochs)))
+                total += float(self._step(self._images[rows], self._labels[rows], tf.constant(rate, tf.float32)))
+                done += 1
+            losses.append(round(total / steps, 5))
+            accuracies.append(self._accuracy())
+        return {"accuracy": float(np.mean(accuracies[-LAST:])), "accuracies": accuracies, "losses": losses}
+
+    def _train_step(self, images, labels, rate):
+        with tf.GradientTape() as tape:
+            logits = self._model(images, training=True)
+            loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits))
+        weights = self._model.trainable_weights
+        gradients = tape.gradient(loss, [weight.value for weight in weights])
+        for weight, velocity, gradient in zip(weights, self._velocity, gradients, strict=True):
+            if len(weight.shape) > 1:
+                gradient += 5e-4 * weight.value
+            velocity.assign(0.9 * velocity + gradient)
+            weight.value.assign_sub(rate * velocity)
+        return loss
+
+    def _accuracy(self) -> float:
+        images, labels = self._test
+        hits = 0
+        for start in range(0, len(images) - self._batch + 1, self._batch):
+            logits = self._logits(images[start : start + self._batch])
+            hits += int((np.argmax(logits, -1) == labels[start : start + self._batch]).sum())
+        return round(hits / (len(images) // self._batch * self._batch), 5)
+
+
+def waiting(file: str) -> None:
+    """Waits while a file exists, so that a long study can make room for a timing measurement."""
+    while file and Path(file).exists():
+        time.sleep(2)
+
+
+def main() -> None:
+    """Trains what `--out` does not have yet, and appends a line of JSON for each training."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--first_seed", type=int, default=0)
+    parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--data", help="folder of Fashion-MNIST; downloaded by Keras when not given")
+    parser.add_argument("--images", type=int, default=20_000, help="training images")
+    parser.add_argument("--batch", type=int, default=100)
+    parser.add_argument("--rate", type=float, default=0.1)
+    parser.add_argument("--count", type=int, default=64, help="assignments")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--pause", default="", help="a file; while it exists, nothing is trained")
+    parser.add_argument("--out", required=True, help="JSON lines")
+    options = parser.parse_args()
+    tf.config.threading.set_intra_op_parallelism_threads(options.threads)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    data = load(options.data, options.images)
+    test = data.test_images, data.test_labels
+    trainer = Trainer(data.train_images, data.train_labels, test, options.batch, options.rate)
+    recipe = {"epochs": options.epochs, "images": options.images, "batch": options.batch, "rate": options.rate}
+    path = Path(options.out)
+    lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    done = {(line["seed"], line["name"]) for line in lines if line["recipe"] == recipe}
+    for seed in range(options.first_seed, options.first_seed + options.seeds):
+        for name, assignment in candidates(trainer.reference, options.count).items():
+            if (seed, name) in done:
+                continue
+            waiting(options.pause)
+            start = time.perf_counter()
+            found = trainer.train(assignment, seed, options.epochs)
+            line = {"name": name, "seed": seed, **found, "seconds": round(time.perf_counter() - start, 1)}
+            with path.open("a") as file:
+                file.write(json.dumps({**line, "recipe": recipe, "assignment": dict(assignment)}) + "\n")
+            print(f"{name}, seed {seed}: {found['accuracy']:.4f} in {line['seconds']} s", flush=True)
+
+
+if __name__ == "__main__":
+    main()
