@@ -6,7 +6,7 @@ import keras
 
 
 def residual(input_shape=(28, 28, 1), num_classes=10) -> keras.Model:
-    """Returns a residual classifier with 13 sites: a stem, and three stages of two blocks with two convolutions each."""
+    """Returns a residual classifier with 13 sites: a stem, and three stages of two blocks of two convolutions."""
     layers = keras.layers
 
     def convolution(x, filters, strides, size, name):
@@ -18,7 +18,9 @@ def residual(input_shape=(28, 28, 1), num_classes=10) -> keras.Model:
     for stage, filters in enumerate((8, 16, 32)):
         for block in range(2):
             name, strides = f"stage{stage}_block{block}", 2 if stage and not block else 1
-            inner = layers.Activation("silu", name=f"{name}_inner")(convolution(x, filters, strides, 3, f"{name}_inner"))
+            inner = layers.Activation("silu", name=f"{name}_inner")(
+                convolution(x, filters, strides, 3, f"{name}_inner")
+            )
             inner = convolution(inner, filters, 1, 3, f"{name}_outer")
             if x.shape != inner.shape:
                 x = convolution(x, filters, strides, 1, f"{name}_shortcut")

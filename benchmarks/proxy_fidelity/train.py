@@ -4,8 +4,8 @@
 
 One training step is compiled, whose sites switch: an assignment costs no compilation. Assignments of one seed share
 initial weights, the order of the images and the learning rate, so that they differ in nothing but activations. The
-accuracy is the mean over the test set after each of the last three epochs. Seeds are the outer loop: with each seed that is
-complete, all assignments have been trained equally often.
+accuracy is the mean over the test set after each of the last three epochs. Seeds are the outer loop: with each seed
+that is complete, all assignments have been trained equally often.
 """
 
 from __future__ import annotations
