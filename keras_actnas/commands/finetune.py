@@ -21,7 +21,7 @@ from absl import flags
 from keras_actnas.commands.assignments import read_assignment
 from keras_actnas.commands.models import parse_image_size
 from keras_actnas.core.assignment import Assignment
-from keras_actnas.core.errors import InputError
+from keras_actnas.core.errors import InputError, MissingDependencyError
 from keras_actnas.core.proposal import read_proposals
 from keras_actnas.core.run_files import read_identity
 
@@ -159,8 +159,10 @@ def _image_size(values: Any, identity: dict[str, Any]) -> int:
 
 def _parse_settings(words: list[str]) -> dict[str, Any]:
     """Returns settings of Ultralytics from KEY=VALUE, values read as YAML."""
-    import yaml
-
+    try:
+        import yaml
+    except ImportError as error:
+        raise MissingDependencyError("pyyaml", "ultralytics", "Training a YOLO") from error
     settings = {}
     for word in words:
         key, _, text = word.partition("=")

@@ -8,6 +8,6 @@ try:
     import torch
     from torch import nn
 except ImportError as error:
-    raise MissingDependencyError("torch", "ultralytics", "Putting activations into a torch network") from error
+    raise MissingDependencyError("torch", "ultralytics", "A network of Ultralytics") from error
 
 __all__ = ["nn", "torch"]

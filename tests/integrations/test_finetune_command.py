@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 
 import pytest
 from ultralytics import YOLO
@@ -155,3 +157,17 @@ def test_an_interruption_says_how_to_go_on(run_folder, data, weights, monkeypatc
     monkeypatch.setattr(ActNASTrainer, "train", interrupt)
     assert finetune(run_folder, f"--data={data}", f"--weights={weights}", *FAST) == 130
     assert capsys.readouterr().err.endswith("Interrupted. The last whole epoch is kept: --resume continues.\n")
+
+
+@pytest.mark.parametrize("missing", ["yaml", "torch"])
+def test_what_is_not_installed_is_named_with_the_line_that_installs_it(missing, tmp_path):
+    code = (
+        f"import sys; sys.modules[{missing!r}] = None\n"
+        "from keras_actnas import cli\n"
+        "flags = ['--weights=x.yaml', '--assignment=relu', '--data=d.yaml']\n"
+        f"sys.exit(cli.main(['finetune', *flags, '--out={tmp_path}']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert 'pip install "keras-actnas[ultralytics]"' in done.stderr
+    assert "Traceback" not in done.stderr
