@@ -17,7 +17,8 @@ from keras_actnas.export.convert import Precision, convert, write_checked
 from keras_actnas.export.graph_scan import GATE, GraphIndex, write_site_tensors
 from keras_actnas.export.schema import pack_model, read_model
 
-_OUTPUT = re.compile(r"StatefulPartitionedCall(?:_\d+)?:(\d+)")
+OUTPUT = re.compile(r"StatefulPartitionedCall(?:_\d+)?:(\d+)")
+"""What the converter calls an output, whose own name is lost: its number is the group."""
 _CONVERSIONS = ("QUANTIZE", "DEQUANTIZE")
 
 
@@ -74,7 +75,7 @@ def _marked(index: GraphIndex, carrier: Carrier) -> list[tuple[Site, int, list[i
 
 def _layer_of_output(name: str, model: keras.Model) -> str:
     """Returns the layer behind an output of the graph, which the converter has given a number for a name; else ""."""
-    found = _OUTPUT.fullmatch(name)
+    found = OUTPUT.fullmatch(name)
     return str(model.outputs[int(found[1])]._keras_history.operation.name) if found else ""
 
 

@@ -13,7 +13,8 @@ from keras_actnas.core.errors import InputError
 from keras_actnas.export import ConversionReport
 from keras_actnas.export.convert import run_converter, write_checked
 from keras_actnas.integrations.lone_norms import replace_lone_norms
-from keras_actnas.integrations.tf_keras_graph import to_tf_keras
+from keras_actnas.integrations.qat_sites import name_sites
+from keras_actnas.integrations.tf_keras_graph import layers_of_sites, to_tf_keras
 from keras_actnas.integrations.tf_keras_modules import tf_keras, tfmot
 from keras_actnas.surgery import activation_sites
 
@@ -74,22 +75,33 @@ def quantize_aware(model: keras.Model, images: np.ndarray | Sequence[np.ndarray]
     return quantized
 
 
-def qat_to_tflite(model: Any, path: str | os.PathLike[str]) -> ConversionReport:
+def qat_to_tflite(model: Any, path: str | os.PathLike[str], original: keras.Model | None = None) -> ConversionReport:
     """Converts a model after quantization-aware training to an int8 .tflite, and checks the result.
 
     Args:
       model: What `quantize_aware` returned, trained or not.
       path: Where the .tflite goes. Its inputs and outputs are int8, its batch is 1.
+      original: The Keras 3 model that `quantize_aware` was given. With it the file lists its sites, so that
+        `quantization_report` can compare it with that model's float32 file from `export.to_named_tflite`.
 
     Returns:
       What the file holds; a warning names operators that stayed in float32, of which there should be none.
 
     Raises:
-      InputError: The model is another one, the conversion goes wrong, or the file cannot be written.
+      InputError: The model is another one, or comes from another original, the conversion goes wrong, or the file
+        cannot be written.
     """
     legacy = tf_keras()
     if not isinstance(model, legacy.Model) or not any(hasattr(layer, "_weight_vars") for layer in model.layers):
         raise InputError(f"Expected a model that quantize_aware returned. Received: {type(model).__name__}.")
+    layers = None if original is None else layers_of_sites(original)
+    quantized = {layer.name for layer in model.layers}
+    missing = [site for site, names in (layers or {}).items() if not quantized.issuperset(f"quant_{n}" for n in names)]
+    if missing:
+        raise InputError(
+            f"Expected the original of {model.name!r}. Received: {original.name!r}, whose sites "  # type: ignore[union-attr]
+            f"{', '.join(missing[:3])}{', ...' if len(missing) > 3 else ''} are not in it."
+        )
     import tensorflow as tf
 
     inputs = [legacy.Input(batch_shape=(1, *tensor.shape[1:]), name=name)
@@ -98,7 +110,8 @@ def qat_to_tflite(model: Any, path: str | os.PathLike[str]) -> ConversionReport:
     converter = tf.lite.TFLiteConverter.from_keras_model(fixed)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.inference_input_type = converter.inference_output_type = tf.int8
-    return write_checked(run_converter(converter, model.name), path, "int8")
+    data = run_converter(converter, model.name)
+    return write_checked(data if layers is None else name_sites(data, model, layers), path, "int8")
 
 
 def _check_activations(model: keras.Model) -> None:

@@ -12,6 +12,7 @@ from keras_actnas.core.errors import InputError
 from keras_actnas.integrations.tf_keras_kinds import rebuild
 from keras_actnas.integrations.tf_keras_modules import tf_keras
 from keras_actnas.surgery.graph import Graph, is_graph_model, producer
+from keras_actnas.surgery.sites import placements
 
 _MENDS = {
     "ACON": "surgery.fold_acon",
@@ -46,18 +47,38 @@ def to_tf_keras(model: keras.Model) -> Any:
     >>> [layer.name for layer in to_tf_keras(model).layers[1:]]
     ['fc', 'fc_activation']
     """
+    return _rebuild(model)[0]
+
+
+def layers_of_sites(model: keras.Model) -> dict[str, list[str]]:
+    """Returns site -> names of the layers that apply its activation in `to_tf_keras(model)`, one for each call.
+
+    >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, activation="relu", name="fc")])
+    >>> layers_of_sites(model)
+    {'fc': ['fc_activation']}
+    """
+    names = _rebuild(model)[1]
+    return {placement.site.name: names[id(placement.layer)] for placement in placements(model)}
+
+
+def _rebuild(model: keras.Model) -> tuple[Any, dict[int, list[str]]]:
+    """Returns the rebuilt model, and for each layer of the original, by `id`, the last layer of each of its calls."""
     graph = Graph(model)
     _check_known(graph)
     inputs = [tf_keras().Input(tuple(tensor.shape[1:]), name=_input_name(tensor)) for tensor in model.inputs]
-    outputs = _Rebuilding().apply(model, inputs)
+    rebuilding = _Rebuilding()
+    outputs = rebuilding.apply(model, inputs)
     structure = model.outputs[0] if isinstance(model, keras.Sequential) else model.output
-    return tf_keras().Model(inputs, keras.tree.pack_sequence_as(structure, outputs), name=model.name)
+    rebuilt = tf_keras().Model(inputs, keras.tree.pack_sequence_as(structure, outputs), name=model.name)
+    return rebuilt, rebuilding.last_layers
 
 
 class _Rebuilding:
     """One rebuilding: the layers made so far, so that weights which are shared stay shared."""
 
     def __init__(self) -> None:
+        self.last_layers: dict[int, list[str]] = collections.defaultdict(list)
+        """For each operation, by `id`, the name of the last layer of each of its calls."""
         self._names: collections.Counter[str] = collections.Counter()
         self._shared: dict[int, Any] = {}
 
@@ -81,7 +102,9 @@ class _Rebuilding:
         )
         if isinstance(operation, keras.Layer):
             kwargs = {}  # `training` and `mask`, which the caller of the new model decides.
-        return keras.tree.flatten(self._layer(operation)(*args, *kwargs.values()))
+        results = keras.tree.flatten(self._layer(operation)(*args, *kwargs.values()))
+        self.last_layers[id(operation)].append(results[0]._keras_history.layer.name)
+        return results
 
     def _layer(self, operation: Any) -> Any:
         shared = isinstance(operation, keras.Layer) and bool(operation.weights)

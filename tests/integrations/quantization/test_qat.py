@@ -6,9 +6,9 @@ import pytest
 import tf_keras
 
 from keras_actnas.core import InputError
-from keras_actnas.export import summarize_graph, to_tflite
+from keras_actnas.export import summarize_graph, to_named_tflite, to_tflite
 from keras_actnas.export.schema import read_model
-from keras_actnas.integrations import qat_to_tflite, quantize_aware
+from keras_actnas.integrations import qat_to_tflite, quantization_report, quantize_aware
 from keras_actnas.integrations.qat import REFUSED
 from keras_actnas.layers import ACONC, StochasticPEA, activation_layer
 from keras_actnas.surgery import fold_acon
@@ -117,6 +117,50 @@ def test_several_inputs(wake, images, tmp_path):
     expected = np.asarray(model([images, 3 * images]))
     assert error(aware([images, 3 * images], training=False).numpy(), expected) < 0.1
     assert not qat_to_tflite(aware, tmp_path / "net.tflite").warnings
+
+
+def sited():
+    """Sites as layers and as arguments, fused behind a convolution and a sum, called twice, in a nested model."""
+    x = inputs = keras.Input((16, 16, 3), name="image")
+    x = L.Activation("relu", name="fused")(L.BatchNormalization()(L.Conv2D(6, 3, name="first")(x)))
+    x = L.Conv2D(6, 3, padding="same", activation="silu", name="argument")(x)
+    twice = L.Activation("hard_swish", name="twice")
+    x = twice(L.Conv2D(6, 3, name="third")(twice(L.Conv2D(6, 3, name="second")(x))))
+    x = L.ReLU(name="sum")(L.Add(name="add")([x, L.Conv2D(6, 1, name="fourth")(x)]))
+    inner = keras.Input((10, 10, 6))
+    nested = keras.Model(inner, L.LeakyReLU(0.1, name="inside")(L.Conv2D(6, 3, name="fifth")(inner)), name="nested")
+    x = L.Dense(4, name="head")(L.GlobalAveragePooling2D()(nested(x)))
+    return keras.Model(inputs, L.Activation("silu", name="last")(x), name="sited")
+
+
+def test_the_file_lists_its_sites(wake, images, tmp_path):
+    model = wake(sited())
+    aware = quantize_aware(model, images)
+    qat_to_tflite(aware, tmp_path / "qat.tflite", model)
+    to_named_tflite(model, tmp_path / "float32.tflite")
+    report = quantization_report(tmp_path / "float32.tflite", tmp_path / "qat.tflite", images)
+    names = ["fused", "argument", "twice", "twice:1", "sum", "inside", "last"]
+    assert sorted(site.name for site in report.sites) == sorted(names)
+    activations = {site.name: site.activation for site in report.sites}
+    assert activations == dict(
+        zip(names, ("relu", "silu", "hard_swish", "hard_swish", "relu", "leaky_relu", "silu"), strict=True)
+    )
+    # A tensor of another place would be nothing like the original's.
+    assert all(site.sqnr > 15 for site in report.sites)
+    plain = qat_to_tflite(aware, tmp_path / "plain.tflite")
+    assert (
+        summarize_graph(tmp_path / "plain.tflite")["operators"] == summarize_graph(tmp_path / "qat.tflite")["operators"]
+    )
+    assert not plain.warnings
+
+
+def test_another_original(wake, images, tmp_path):
+    aware = quantize_aware(network(), images)
+    with pytest.raises(
+        InputError, match="the original of 'network'. Received: 'sited', whose sites fused, argument, twi"
+    ):
+        qat_to_tflite(aware, tmp_path / "net.tflite", sited())
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("activation", REFUSED)
