@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Container, Mapping, Sequence
 
 from keras_actnas.core.assignment import Assignment
@@ -15,13 +16,17 @@ from keras_actnas.search.settings import SearchSettings
 
 Tables = dict[str, MetricTable]
 
+_HALVINGS = 10
+"""How often a margin is halved that leaves no assignment within the bounds."""
+
 
 class Refinement:
     """Solves, scores what was proposed, fits the score's table again, and solves again.
 
     A solver goes where the tables err in its favour. A score is cheap to compute, so proposals are scored, and, if they
-    miss a bound on the score, solved for again with that bound tightened: by what they missed it by, then by as little
-    as will do, until `rounds` are over. All proposals of all calls stay in the choice.
+    miss a bound on the score, solved for again with that bound tightened: by what they missed it by, or as much of it
+    as can be kept, then by as little as will do, until `rounds` are over. All proposals of all calls stay in the
+    choice.
 
     Args:
       solve: Takes tables and constraints; returns proposals.
@@ -54,11 +59,8 @@ class Refinement:
         search = MarginSearch()
         margins: list[float] = [0.0] * len(settings.constraints)
         for _ in range(settings.rounds):
-            tightened = [
-                bound.tightened(search.share * by) for bound, by in zip(settings.constraints, margins, strict=True)
-            ]
             try:
-                proposals = self._solve(tables, tightened)
+                proposals = self._solve_within(tables, margins, search)
             except InfeasibleError:
                 if not found:
                     raise
@@ -74,6 +76,22 @@ class Refinement:
         self._found = {**self._found, **found}
         kept = {assignment for assignment in self._found if self._keeps(assignment, tables)}
         return choose(list(self._found.values()), kept, tables, settings), tables
+
+    def _solve_within(self, tables: Tables, margins: Sequence[float], search: MarginSearch) -> list[Proposal]:
+        """Returns proposals within bounds tightened by the share of the margins to try, or by as much as can be kept.
+
+        Raises:
+          InfeasibleError: No assignment keeps the bounds, or only without any margin.
+        """
+        for halvings in itertools.count():
+            bounds = zip(self._settings.constraints, margins, strict=True)
+            try:
+                return self._solve(tables, [bound.tightened(search.share * by) for bound, by in bounds])
+            except InfeasibleError:
+                if not any(margins) or halvings == _HALVINGS:
+                    raise
+                search.report(kept=True)  # More than enough.
+        raise AssertionError  # Not reached.
 
     def _keeps(self, assignment: Assignment, tables: Tables) -> bool:
         """Returns whether a network keeps the bounds on the score as computed, and the others as predicted."""

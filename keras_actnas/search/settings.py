@@ -46,7 +46,8 @@ class SearchSettings:
       solver: "highs" or "cbc".
       design: Which networks are measured and scored: "orthogonal" (a main-effect plan), "mixtures" (at random),
         "single_swaps" (the paper's), or "adaptive": orthogonal to begin with, then in `rounds` those among which the
-        decision is open. None for orthogonal, but single swaps on a device that is exact.
+        decision is open. None for orthogonal, but single swaps on a device that is exact and for the score of a
+        trained network.
       networks: How many networks are measured, and how many are scored, unless they are single swaps.
       loop: Whether proposals are measured, and the tables fitted again, until predictions and measurements agree.
       rounds: How often proposals may be scored, the score table fitted again, and solved again; and how many rounds of
@@ -110,8 +111,10 @@ class SearchSettings:
 
     @property
     def score_design(self) -> str:
-        """Which networks are scored."""
-        return "orthogonal" if self.design in (None, ADAPTIVE) else self.design
+        """Which networks are scored; for a trained one single swaps, since mixtures say little of what is near it."""
+        if self.design not in (None, ADAPTIVE):
+            return str(self.design)
+        return "single_swaps" if self.kind.trained else "orthogonal"
 
     @property
     def kind(self) -> ProxyKind:
