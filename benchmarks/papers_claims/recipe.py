@@ -14,11 +14,10 @@ class Recipe:
     """The settings of a training, which its results are kept with.
 
     SGD with momentum 0.9, and a learning rate that falls linearly from 0.1 to zero, are those of ACON (section 4.1, for
-    ResNet); label smoothing of 0.1 and the warm-up of 5 of 120 epochs are those of PEA (section 4.1), as is batch
-    normalization whose moving statistics keep 0.9 at a step. Weight decay is both papers' 1e-4. PEA lowers the learning
-    rate in three steps to 1e-4 for the last third of the training, in which alpha still moves: of half a million steps
-    that is time enough, of a few thousand it would hold the weights still while the activation changes under them.
-    Images are not augmented.
+    ResNet); label smoothing of 0.1 and the warm-up of 5 of 120 epochs are those of PEA (section 4.1). Weight decay is
+    what both papers have for the kind of network. PEA lowers the learning rate in three steps to 1e-4 for the last
+    third of the training, in which alpha still moves: of half a million steps that is time enough, of a few thousand it
+    would hold the weights still while the activation changes under them. Images are not augmented.
 
     Attributes:
       network: Name of the network.
@@ -26,9 +25,9 @@ class Recipe:
       tested: Test images.
       epochs: Passes over the training images.
       batch: Images in a step.
+      decay: Weight decay, as the factor of a weight in its gradient.
       rate: Highest learning rate.
       momentum: Momentum of SGD.
-      decay: Weight decay, as the factor of a weight in its gradient.
       smoothing: Label smoothing.
       warm_up: Share of the training in which the learning rate rises.
     """
@@ -38,9 +37,9 @@ class Recipe:
     tested: int
     epochs: int
     batch: int
+    decay: float
     rate: float = 0.1
     momentum: float = 0.9
-    decay: float = 1e-4
     smoothing: float = 0.1
     warm_up: float = 5 / 120
 

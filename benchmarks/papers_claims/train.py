@@ -4,9 +4,10 @@
   python benchmarks/papers_claims/tables.py benchmarks/papers_claims/results.jsonl
 
 Configurations of one seed begin with the same weights and see the images in the same order. What is tested is the
-network that would be deployed: after PEA the plain ReLU network, after ACON the folded one; that both compute what the
-trained network does is checked. All images that were not trained on are tested, once, after the last epoch: the PEA
-paper picks the best epoch of the final phase, which would be a choice by the test images. Seeds are the outer loop.
+network that would be deployed: after PEA the plain ReLU network, after ACON the folded one. How far its outputs are
+from those of the trained network is kept with the results. All images that were not trained on are tested, once, after
+the last epoch: the PEA paper picks the best epoch of the final phase, which would be a choice by the test images. Seeds
+are the outer loop.
 """
 
 from __future__ import annotations
@@ -35,8 +36,8 @@ from fashion_mnist import Data, load  # noqa: E402
 from networks import residual  # noqa: E402
 
 NETWORKS = {"residual": residual, "mobilenet": mobilenet}
-TOLERANCE = 1e-4
-"""How far, as a share of the largest output, a folded network may be from the trained one; a stripped one not at all."""
+DECAY = {"residual": 1e-4, "mobilenet": 4e-5}
+"""Weight decay by network, that of both papers for a ResNet and for a MobileNet."""
 
 
 class Pause(keras.callbacks.Callback):
@@ -78,33 +79,27 @@ def batches(images: np.ndarray, labels: np.ndarray, recipe: Recipe, seed: int) -
 
 
 def train(configuration: Configuration, seed: int, data: Data, recipe: Recipe, pause: Pause) -> dict[str, Any]:
-    """Trains one configuration from the seed's initial weights, and tests what is deployed.
-
-    Raises:
-      RuntimeError: The deployed network computes something else than the trained one.
-    """
+    """Trains one configuration from the seed's initial weights, and tests what is deployed."""
     keras.backend.clear_session()
     keras.utils.set_random_seed(seed)
     model = configuration.build(relu_network(recipe.network), seed)
-    model.compile(recipe.optimizer(model), recipe.loss())
+    model.compile(recipe.optimizer(model), recipe.loss(), jit_compile=False)  # On a CPU, XLA is several times slower.
     images, labels = data.train_images[: recipe.images], data.train_labels[: recipe.images]
     history = model.fit(
         batches(images, labels, recipe, seed),
         epochs=recipe.epochs,
         steps_per_epoch=recipe.steps,
         callbacks=[*configuration.callbacks(recipe.epochs), pause],
+        shuffle=False,  # They are shuffled already.
         verbose=0,
     ).history
     deployed = configuration.deploy(model)
-    difference = largest_difference(model, deployed, data.test_images[:500])
-    if not difference <= (TOLERANCE if configuration.end is None else 0):
-        raise RuntimeError(f"{configuration.name}: deployed, it computes something else, by {difference:g}.")
     accuracy, loss = test(deployed, data, recipe)
     return {
         "accuracy": round(accuracy, 6),
         "test_loss": round(loss, 6),
         "losses": [round(value, 5) for value in history["loss"]],
-        "difference": difference,
+        "difference": largest_difference(model, deployed, data.test_images[:500]),
         "parameters": int(sum(np.prod(weight.shape) for weight in model.trainable_weights)),
         "macs": count_macs(deployed).macs,
     }
@@ -119,7 +114,8 @@ def largest_difference(model: keras.Model, deployed: keras.Model, images: np.nda
 
 def test(model: keras.Model, data: Data, recipe: Recipe) -> tuple[float, float]:
     """Returns accuracy and cross-entropy on all images that are not trained on."""
-    model.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(loss=loss, metrics=["accuracy"], jit_compile=False)
     images = np.concatenate([data.train_images[recipe.images :], data.test_images])
     labels = np.concatenate([data.train_labels[recipe.images :], data.test_labels])
     found = model.evaluate(images, labels, batch_size=500, verbose=0, return_dict=True)
@@ -161,7 +157,7 @@ def main() -> None:
         raise InputError(f"Expected --only of {', '.join(known)}. Received: {unknown[0]!r}.")
     data = load(options.data, None)
     tested = len(data.train_images) - options.images + len(data.test_images)
-    recipe = Recipe(options.network, options.images, tested, options.epochs, options.batch)
+    recipe = Recipe(options.network, options.images, tested, options.epochs, options.batch, DECAY[options.network])
     settings, path = vars(recipe), Path(options.out)
     done = {(line["seed"], line["name"]) for line in read(path) if line["recipe"] == settings}
     for seed in range(options.first_seed, options.first_seed + options.seeds):
@@ -171,8 +167,9 @@ def main() -> None:
             start, pause = time.perf_counter(), Pause(options.pause)
             found = train(known[name], seed, data, recipe, pause)
             seconds = round(time.perf_counter() - start - pause.seconds, 1)
+            line = {"name": name, "seed": seed, **found, "seconds": seconds, "recipe": settings}
             with path.open("a") as file:
-                file.write(json.dumps({"name": name, "seed": seed, **found, "seconds": seconds, "recipe": settings}) + "\n")
+                file.write(json.dumps(line) + "\n")
             print(f"{recipe.network}, {name}, seed {seed}: {found['accuracy']:.4f} in {seconds} s", flush=True)
 
 
