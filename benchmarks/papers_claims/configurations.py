@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable
 
 import keras
+from names import ENDS, KINDS, PROGRESSIVE, pea_name
 
 from keras_actnas.callbacks import PEAScheduler
 from keras_actnas.core import Assignment
@@ -16,11 +17,6 @@ from keras_actnas.surgery import current_assignment, fold_acon, replace_activati
 PAPER_EPOCHS = 120
 START = 5
 """Epoch of the PEA paper's 120 at which the transition to ReLU begins (section 4.1)."""
-ENDS = (115, 90)
-"""Epochs at which it ends, so that the final phase takes 5 or 30 epochs."""
-
-PROGRESSIVE = ("gelu", "silu", "mish")
-"""Activations from which PEA comes to ReLU; trained to the end, they are the paper's upper limit."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,21 +45,10 @@ class Configuration:
 def configurations() -> dict[str, Configuration]:
     """Returns name -> configuration: all 24."""
     every = [_uniform(name) for name in ("relu", *PROGRESSIVE, "elu", "softplus")]
-    every += [_pea(kind, name, end) for kind in ("stochastic", "weighted") for name in PROGRESSIVE for end in ENDS]
+    every += [_pea(kind, name, end) for kind in KINDS for name in PROGRESSIVE for end in ENDS]
     every += [_acon(name, variant) for name, variant in (("acon_a", ACONA), ("acon_b", ACONB), ("acon_c", ACONC))]
     every += [_meta_acon(granularity) for granularity in GRANULARITIES]
     return {configuration.name: configuration for configuration in every}
-
-
-def pea_name(kind: str, activation: str, end: int) -> str:
-    """Returns the name of a configuration of PEA.
-
-    Args:
-      kind: `"weighted"` or `"stochastic"`.
-      activation: Where it begins.
-      end: The epoch of the paper's 120 at which it is ReLU.
-    """
-    return f"pea_{kind}_{activation}_{end}"
 
 
 def _uniform(activation: str) -> Configuration:

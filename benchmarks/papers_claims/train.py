@@ -13,7 +13,6 @@ are the outer loop.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from pathlib import Path
@@ -25,6 +24,7 @@ import tensorflow as tf
 from configurations import Configuration, configurations
 from mobilenet import mobilenet
 from recipe import Recipe
+from results import append, read
 
 from keras_actnas.core import Assignment, InputError
 from keras_actnas.search.macs import count_macs
@@ -122,17 +122,6 @@ def test(model: keras.Model, data: Data, recipe: Recipe) -> tuple[float, float]:
     return found["accuracy"], found["loss"]
 
 
-def read(path: Path) -> list[dict[str, Any]]:
-    """Returns the lines of a file of results; none if it does not exist. Half a line, of a killed run, is cut off."""
-    if not path.exists():
-        return []
-    content = path.read_text()
-    whole = content[: content.rfind("\n") + 1]
-    if whole != content:
-        path.write_text(whole)
-    return [json.loads(line) for line in whole.splitlines()]
-
-
 def main() -> None:
     """Trains what `--out` does not have yet, and appends a line of JSON for each training."""
     known = configurations()
@@ -167,9 +156,7 @@ def main() -> None:
             start, pause = time.perf_counter(), Pause(options.pause)
             found = train(known[name], seed, data, recipe, pause)
             seconds = round(time.perf_counter() - start - pause.seconds, 1)
-            line = {"name": name, "seed": seed, **found, "seconds": seconds, "recipe": settings}
-            with path.open("a") as file:
-                file.write(json.dumps(line) + "\n")
+            append(path, {"name": name, "seed": seed, **found, "seconds": seconds, "recipe": settings})
             print(f"{recipe.network}, {name}, seed {seed}: {found['accuracy']:.4f} in {seconds} s", flush=True)
 
 
