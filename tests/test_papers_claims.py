@@ -27,7 +27,7 @@ def run(script, *arguments):
 
 def results(path, accuracies, recipe=RECIPE):
     """Writes results: configuration -> accuracies in % by seed."""
-    line = {"parameters": 15_562, "macs": 337_264, "difference": 0.0, "seconds": 50.0, "recipe": recipe}
+    line = {"parameters": 15_562, "macs": 337_264, "difference": 0.0, "cpu_seconds": 50.0, "recipe": recipe}
     path.write_text(
         "".join(
             json.dumps({"name": name, "seed": seed, "accuracy": value / 100, **line}) + "\n"

@@ -194,8 +194,8 @@ def main() -> None:
     for results in every:
         recipe, count = results.recipe, len(results.lines)
         settings = f"{recipe['epochs']} epochs of {recipe['images']} images, tested on {recipe['tested']}"
-        seconds = statistics.median(line["seconds"] for line in results.lines)
-        print(f"{results.network}: {count} trainings, {settings}; median {seconds:.0f} s each\n")
+        seconds = statistics.median(line["cpu_seconds"] for line in results.lines)
+        print(f"{results.network}: {count} trainings, {settings}; median {seconds:.0f} s of CPU each\n")
     for kind in KINDS:
         print(pea_table(every, kind))
     print(pea_best_table(every))
