@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import keras
@@ -94,6 +95,17 @@ def test_a_killed_run_leaves_no_half_line(benchmark, tmp_path):
     benchmark.append(path, {"seed": 1})
     assert path.read_text() == '{"seed": 0}\n{"seed": 1}\n'
     assert benchmark.read(path) == [{"seed": 0}, {"seed": 1}]
+
+
+def test_training_waits_while_the_file_is_there(benchmark, tmp_path):
+    file = tmp_path / "quiet"
+    file.touch()
+    timer = threading.Timer(0.3, file.unlink)
+    timer.start()
+    benchmark.Pause(str(file)).on_train_batch_begin(0)
+    assert not file.exists()
+    timer.join()
+    benchmark.Pause("").on_train_batch_begin(0)
 
 
 @NEEDS_TENSORFLOW

@@ -15,9 +15,10 @@ class Recipe:
 
     SGD with momentum 0.9, and a learning rate that falls linearly from 0.1 to zero, are those of ACON (section 4.1, for
     ResNet); label smoothing of 0.1 and the warm-up of 5 of 120 epochs are those of PEA (section 4.1). Weight decay is
-    what both papers have for the kind of network. PEA lowers the learning rate in three steps to 1e-4 for the last
-    third of the training, in which alpha still moves: of half a million steps that is time enough, of a few thousand it
-    would hold the weights still while the activation changes under them. Images are not augmented.
+    what both papers have for the kind of network. On ImageNet PEA lowers the learning rate in three steps, to 1e-4 for
+    the last third of the training, in which alpha still moves: of half a million steps that is time enough, of a few
+    thousand it would hold the weights still while the activation changes under them. Its segmentation networks train
+    with a rate that falls smoothly (section 4.2), as here. Images are not augmented.
 
     Attributes:
       network: Name of the network.

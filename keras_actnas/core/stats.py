@@ -116,6 +116,9 @@ def student_factor(count: int) -> float:
 
     Args:
       count: How many values the mean is of: 2 or more. From 10 on the factor stays that of 10, a little too large.
+
+    >>> student_factor(5)
+    2.776
     """
     return _STUDENT[min(count - 1, len(_STUDENT)) - 1]
 
