@@ -124,8 +124,11 @@ def meta_table(every: Sequence[Results]) -> str:
     for results in every:
         cells = []
         for each in ("relu", name):
-            macs, parameters = results.cost(each) if each in results else (0, 0)
-            cells += [f"{macs / 1e6:.3f}M", f"{parameters / 1e3:.1f}k", error_and_gain(results, each)]
+            if each in results:
+                macs, parameters = results.cost(each)
+                cells += [f"{macs / 1e6:.3f}M", f"{parameters / 1e3:.1f}k", error_and_gain(results, each)]
+            else:
+                cells += ["-"] * 3
         rows.append([f"{results.network}, here", *cells])
     for network, (macs, parameters, meta_macs, meta_parameters) in META_COST.items():
         relu, meta = (ACON[network][each] for each in ("relu", name))
