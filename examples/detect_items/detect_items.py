@@ -235,8 +235,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--proxy", default="sensitivity", help="what the search scores by (default: %(default)s)")
     for name, default, what in (
         ("seeds", 3, "how often everything is trained"),
-        ("epochs", 20, "epochs from scratch"),
-        ("tune_epochs", 8, "epochs of fine-tuning"),
+        ("epochs", 10, "epochs from scratch"),
+        ("tune_epochs", 4, "epochs of fine-tuning"),
         ("train", 2000, "training images"),
         ("val", 400, "validation images"),
         ("image_size", 128, "height and width of the images, in pixels"),

@@ -39,7 +39,6 @@ class Network:
 NETWORKS = (
     Network("silu", False, "SiLU, as trained"),
     Network("silu", True, "SiLU, trained on"),
-    Network("relu", False, "ReLU, not fine-tuned"),
     Network("relu", True, "ReLU, fine-tuned"),
     Network("proposal", False, "proposal, not fine-tuned"),
     Network("proposal", True, "proposal, fine-tuned"),
