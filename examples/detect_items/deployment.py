@@ -11,7 +11,7 @@ import numpy as np
 
 PRECISIONS = ("float32", "int8")
 CALIBRATION_IMAGES = 200
-RUNS = 100
+RUNS = 300
 """Timed runs of each network on a device that measures; each in turns with the network with SiLU."""
 
 
@@ -50,12 +50,17 @@ def deploy(weights: Path, assignment: Mapping[str, str] | None, data: Path, out:
 
 
 def measure_latencies(
-    networks: Mapping[str, Path], reference: str, spec: str, precision: str | None
+    networks: Mapping[str, Path],
+    assignments: Mapping[str, Mapping[str, str]],
+    reference: str,
+    spec: str,
+    precision: str | None,
 ) -> dict[str, dict[str, float]]:
     """Returns the latency of networks on a device, and its ratio to that of one of them, measured in turns with it.
 
     Args:
       networks: Name -> folder that `deploy` wrote.
+      assignments: Name -> site -> activation.
       reference: The name of the one to compare with.
       spec: The device, as `--device` takes it.
       precision: Precision of the networks; None for the device's own.
@@ -66,22 +71,24 @@ def measure_latencies(
     Raises:
       InputError: The device cannot be used, or cannot run one of the networks.
     """
-    from keras_actnas.core import InputError
+    from keras_actnas.core import Assignment, InputError
     from keras_actnas.core.stats import paired_ratio
-    from keras_actnas.devices.specs import open_device
+    from keras_actnas.devices import Request, open_device
 
     found: dict[str, dict[str, float]] = {}
     with open_device(spec, precision=precision) as device:
         files = {name: (folder / f"{device.precision}.tflite").read_bytes() for name, folder in networks.items()}
+        runs = 1 if device.exact else RUNS
         for name, file in files.items():
-            reading = device.measure(file, files[reference], 1 if device.exact else RUNS)
+            own = Assignment(assignments[name])
+            # Opened anew several times: where a network comes to lie in memory makes a difference, too.
+            request = Request((own,), Assignment(assignments[reference]), runs, "verify", reopen=True)
+            reading = device.measure_as(file, files[reference], request)
             if reading.failure:
                 raise InputError(f"Expected networks that {device.name} can run. Received: {name}; {reading.failure}")
-            own, other = reading.samples["latency"], reading.reference_samples["latency"]
-            found[name] = {"milliseconds": float(np.median(own))}
-            if device.exact:
-                found[name]["ratio"] = own[0] / other[0]
-            else:
-                ratio = paired_ratio(own, other)
-                found[name] |= {"ratio": ratio.ratio, "low": ratio.low, "high": ratio.high}
+            times, others = reading.samples["latency"], reading.reference_samples["latency"]
+            ratio = paired_ratio(times, others, int(reading.conditions.get("sessions", 1)))
+            found[name] = {"milliseconds": float(np.median(times)), "ratio": ratio.ratio}
+            if not device.exact:
+                found[name] |= {"low": ratio.low, "high": ratio.high}
     return found

@@ -105,7 +105,8 @@ class Story:
             devices[self._options.device] = (self._options.device, None)
         for name, (spec, precision) in devices.items():
             if self.results.get(f"latency/{name}") is None:
-                self.results.add(f"latency/{name}", measure_latencies(networks, "silu", spec, precision))
+                found = measure_latencies(networks, self.assignments, "silu", spec, precision)
+                self.results.add(f"latency/{name}", found)
 
     @property
     def assignments(self) -> dict[str, Mapping[str, str]]:
@@ -150,7 +151,7 @@ def search(weights: Path, data: Path, out: Path, spec: str, proxy: str, size: in
       proxy: What networks are scored by, as `--proxy` takes it.
       size: Height and width of the images, in pixels.
     """
-    from keras_actnas.devices.specs import open_device
+    from keras_actnas.devices import open_device
     from keras_actnas.integrations import from_ultralytics
     from keras_actnas.report import proposals_table
     from keras_actnas.search import Search, SearchSettings
