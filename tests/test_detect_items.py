@@ -1,5 +1,7 @@
 """The example that detects items of Fashion-MNIST: its data set, and the whole story at a tiny size."""
 
+import csv
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -19,14 +21,22 @@ SIZE = 96
 
 
 @pytest.fixture(scope="module")
-def items():
-    """The module of the data set."""
+def example():
+    """Imports a module of the example."""
+    before = set(sys.modules)
     with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(EXAMPLE))
         patch.syspath_prepend(str(EXAMPLE.parent))
-        import items
+        patch.syspath_prepend(str(EXAMPLE))
+        yield importlib.import_module
+    for name in set(sys.modules) - before:
+        if str(getattr(sys.modules[name], "__file__", "")).startswith(str(EXAMPLE.parent)):
+            del sys.modules[name]
 
-        yield items
+
+@pytest.fixture(scope="module")
+def items(example):
+    """The module of the data set."""
+    return example("items")
 
 
 @pytest.fixture(scope="module")
@@ -166,3 +176,30 @@ def test_what_a_data_set_cannot_be_made_of(items, tmp_path):
     with pytest.raises(InputError, match="Expected a size of 32 pixels or a multiple"):
         items.make_dataset(out, str(DATA), None, size=100)
     assert not out.exists()
+
+
+def test_the_table_is_of_means_and_deviations(example, tmp_path):
+    table = example("table")
+    runs = {"search": {"estimated": True}, "latency/host int8": {}, "latency/vela:ethos-u55-128": {}}
+    for number, network in enumerate(table.NETWORKS):
+        for seed in range(2):
+            found = {"map50_95": 0.1 * number + 0.02 * seed, "map50": 0.5}
+            runs[f"deploy/{seed}/{network.key}"] = {"float32": found, "int8": {**found, "map50": 0.4}}
+    for number, name in enumerate(("silu", "relu", "proposal")):
+        estimate = {"milliseconds": 2 - 0.5 * number, "ratio": 1 - 0.25 * number}
+        runs["latency/vela:ethos-u55-128"][name] = estimate
+        runs["latency/host int8"][name] = {**estimate, "low": estimate["ratio"] - 0.1, "high": estimate["ratio"] + 0.1}
+    assignments = {"proposal": {"a": "relu", "b": "silu"}}
+    text = table.save_table(runs, assignments, "vela:ethos-u55-128", 2, tmp_path)
+    assert (tmp_path / "table.txt").read_text() == text + "\n"
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines()]
+    assert ["SiLU, trained on", "0.110 +- 0.014", "0.110 +- 0.014", "0.500 +- 0.000", "0.400 +- 0.000"] in cells
+    assert ["latency", "host int8", "vela:ethos-u55-128, estimated"] in cells
+    assert ["SiLU", "2.000 ms", "2.000 ms"] in cells
+    assert ["ReLU", "1.500 ms, 0.750 (0.650 to 0.850)", "1.500 ms, 0.750"] in cells
+    assert "relu x 1" in text and "2 seeds" in text
+    rows = list(csv.DictReader((tmp_path / "table.csv").open()))
+    assert len(rows) == 5 * 2 * 2
+    assert rows[1] == {
+        "network": "SiLU, as trained", "precision": "float32", "seed": "1", "map50_95": "0.02", "map50": "0.5"
+    }  # fmt: skip

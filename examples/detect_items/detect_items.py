@@ -52,9 +52,10 @@ class Story:
         self._size = options.image_size
         self._seeds = range(options.seeds)
         counts = {"train": options.train, "val": options.val}
-        self._data = make_dataset(self.out / "data", options.data, options.photos, counts, self._size)
         given = {name: getattr(options, name) for name in ("device", "proxy", "epochs", "tune_epochs", "image_size")}
         self.results = Results(self.out / "results.json", {**given, **counts, "recipe": RECIPE})
+        _check_search(options.device, options.proxy)
+        self._data = make_dataset(self.out / "data", options.data, options.photos, counts, self._size)
 
     def train(self) -> None:
         """Trains the network with SiLU."""
@@ -126,7 +127,7 @@ class Story:
     def _do(self, steps: Steps) -> None:
         """Does what the results do not have yet, and prints a line for each."""
         todo = {key: step for key, step in steps.items() if self.results.get(key) is None}
-        for key, result in _run(todo, self._options.processes):
+        for key, result in run_steps(todo, self._options.processes):
             self.results.add(key, result)
             print(f"{key}: {result['seconds']:.0f} s", flush=True)
 
@@ -170,7 +171,16 @@ def search(weights: Path, data: Path, out: Path, spec: str, proxy: str, size: in
     }
 
 
-def _run(steps: Steps, processes: int) -> Iterator[tuple[str, dict[str, Any]]]:
+def _check_search(spec: str, proxy: str) -> None:
+    """Raises `InputError` for a device or a proxy that cannot be used, before anything is trained."""
+    from keras_actnas.devices import open_device
+    from keras_actnas.search.proxies.registry import proxy_kind
+
+    proxy_kind(proxy)
+    open_device(spec).close()
+
+
+def run_steps(steps: Steps, processes: int) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yields what comes of every step as soon as it is done, some at the same time."""
     if processes == 1 or len(steps) <= 1:
         for key, (function, arguments) in steps.items():
