@@ -80,7 +80,7 @@ def test_the_story(story, tmp_path, capsys):
     assert set(held["base"].values()) == set(held["silu"].values()) == {"silu"}
     assert set(held["relu"].values()) == {"relu"}
     assert held["proposal"] == Assignment.load(tmp_path / "out" / "search" / "best.json")
-    rows = list(csv.DictReader((tmp_path / "out" / "table.csv").open()))
+    rows = list(csv.DictReader((tmp_path / "out" / "table.csv").read_text().splitlines()))
     assert len(rows) == 10 and {row["precision"] for row in rows} == {"float32", "int8"}
     with Image.open(tmp_path / "out" / "detections.png") as picture:
         assert picture.width == 5 * 192
