@@ -28,7 +28,7 @@ from typing import Any
 from deployment import deploy, measure_latencies
 from items import make_dataset
 from table import NETWORKS, save_table
-from training import RECIPE, fine_tune, train_from_scratch
+from training import RECIPE, checkpoint, fine_tune, train_from_scratch
 
 from keras_actnas.core import Assignment, InputError
 
@@ -135,7 +135,7 @@ class Story:
         return self.out / f"seed{seed}" / name
 
     def _weights(self, seed: int, name: str) -> Path:
-        return Path(self.results.runs[f"train/{seed}/{name}"]["weights"])
+        return checkpoint(self._folder(seed, name))
 
     def _deployed(self, seed: int, key: str) -> Path:
         return self.out / f"seed{seed}" / "deployed" / key
@@ -259,6 +259,7 @@ def main(arguments: list[str] | None = None) -> None:
     threads = str(max(1, (os.cpu_count() or 1) // options.processes))
     for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"):
         os.environ.setdefault(name, threads)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("YOLO_VERBOSE", "false")
     try:
         run(options)

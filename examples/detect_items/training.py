@@ -28,7 +28,7 @@ _QUIET = {"amp": False, "device": "cpu", "plots": False, "val": False, "verbose"
 
 
 def train_from_scratch(data: Path, out: Path, seed: int, epochs: int, size: int) -> dict[str, Any]:
-    """Trains the network with SiLU from random weights, and returns where its checkpoint is and the seconds it took.
+    """Trains the network with SiLU from random weights, and returns the seconds it took.
 
     Args:
       data: The data.yaml.
@@ -70,4 +70,9 @@ def _train(start: Path, out: Path, settings: dict[str, Any]) -> dict[str, Any]:
     begin = time.perf_counter()
     place = {"project": str(out.parent.absolute()), "name": out.name, "exist_ok": True}
     YOLO(start).train(**RECIPE, **_QUIET, **place, **settings)
-    return {"seconds": round(time.perf_counter() - begin, 1), "weights": str(out / "weights" / "last.pt")}
+    return {"seconds": round(time.perf_counter() - begin, 1)}
+
+
+def checkpoint(out: Path) -> Path:
+    """Returns the checkpoint of a training's last epoch."""
+    return out / "weights" / "last.pt"

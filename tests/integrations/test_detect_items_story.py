@@ -26,7 +26,7 @@ def story():
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(EXAMPLE.parent))
         patch.syspath_prepend(str(EXAMPLE))
-        for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "YOLO_VERBOSE"):
+        for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_CPP_MIN_LOG_LEVEL", "YOLO_VERBOSE"):
             patch.setenv(name, os.environ.get(name, "1"))  # Which the script sets for its processes.
         import detect_items
 
