@@ -30,10 +30,15 @@ from items import make_dataset
 from table import NETWORKS, save_table
 from training import RECIPE, checkpoint, fine_tune, train_from_scratch
 
-from keras_actnas.core import Assignment, InputError
+from keras_actnas.core import Assignment, Constraint, InputError
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from results import Results
+
+SCORE_IMAGES = 32
+"""Training images that networks are scored on."""
+
+_RECORDED = ("device", "proxy", "constraint", "epochs", "tune_epochs", "image_size")
 
 Steps = dict[str, tuple[Callable[..., dict[str, Any]], tuple[Any, ...]]]
 """Key in the results -> what is to be done for it."""
@@ -52,9 +57,9 @@ class Story:
         self._size = options.image_size
         self._seeds = range(options.seeds)
         counts = {"train": options.train, "val": options.val}
-        given = {name: getattr(options, name) for name in ("device", "proxy", "epochs", "tune_epochs", "image_size")}
+        given = {name: getattr(options, name) for name in _RECORDED}
         self.results = Results(self.out / "results.json", {**given, **counts, "recipe": RECIPE})
-        _check_search(options.device, options.proxy)
+        _check_search(options.device, options.proxy, options.constraint)
         self._data = make_dataset(self.out / "data", options.data, options.photos, counts, self._size)
 
     def train(self) -> None:
@@ -70,8 +75,8 @@ class Story:
 
     def search(self) -> None:
         """Searches the activations of the first seed's network."""
-        arguments = (self._weights(0, "base"), self._data, self.out / "search", self._options.device)
-        self._do({"search": (search, (*arguments, self._options.proxy, self._size))})
+        what = (self._options.device, self._options.proxy, self._options.constraint)
+        self._do({"search": (search, (self._weights(0, "base"), self._data, self.out / "search", *what, self._size))})
 
     def fine_tune(self) -> None:
         """Fine-tunes every assignment with every seed."""
@@ -141,7 +146,7 @@ class Story:
         return self.out / f"seed{seed}" / "deployed" / key
 
 
-def search(weights: Path, data: Path, out: Path, spec: str, proxy: str, size: int) -> dict[str, Any]:
+def search(weights: Path, data: Path, out: Path, spec: str, proxy: str, constraint: str, size: int) -> dict[str, Any]:
     """Searches the activations of a trained network for a device; returns the best proposal and the reference.
 
     Args:
@@ -150,6 +155,7 @@ def search(weights: Path, data: Path, out: Path, spec: str, proxy: str, size: in
       out: The run folder, which keeps what was measured.
       spec: The device, as `--device` of the command takes it.
       proxy: What networks are scored by, as `--proxy` takes it.
+      constraint: Bound on the score, as `--constraint` takes it.
       size: Height and width of the images, in pixels.
     """
     from keras_actnas.devices import open_device
@@ -159,7 +165,10 @@ def search(weights: Path, data: Path, out: Path, spec: str, proxy: str, size: in
 
     begin = time.perf_counter()
     model = from_ultralytics(weights, (size, size, 3))
-    settings = SearchSettings(proxy=proxy, images=str(data.parent / "images" / "train"), batch_size=32)
+    images = str(data.parent / "images" / "train")
+    settings = SearchSettings(
+        proxy=proxy, constraints=(Constraint.parse(constraint),), images=images, batch_size=SCORE_IMAGES
+    )
     with open_device(spec) as device:
         result = Search(model, out, settings, device=device, say=print).run()
     print(proposals_table(result.reference, result.proposals, result.baselines, result.units, settings.constraints))
@@ -171,13 +180,14 @@ def search(weights: Path, data: Path, out: Path, spec: str, proxy: str, size: in
     }
 
 
-def _check_search(spec: str, proxy: str) -> None:
-    """Raises `InputError` for a device or a proxy that cannot be used, before anything is trained."""
+def _check_search(spec: str, proxy: str, constraint: str) -> None:
+    """Raises `InputError` for a device, proxy or constraint that cannot be used, before anything is trained."""
     from keras_actnas.devices import open_device
-    from keras_actnas.search.proxies.registry import proxy_kind
+    from keras_actnas.search import SearchSettings
 
-    proxy_kind(proxy)
-    open_device(spec).close()
+    settings = SearchSettings(proxy=proxy, constraints=(Constraint.parse(constraint),))
+    with open_device(spec) as device:
+        settings.check_metrics([*device.metrics, settings.kind.name])
 
 
 def run_steps(steps: Steps, processes: int) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -244,6 +254,11 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--out", default="runs/items", help="folder for results (default: %(default)s)")
     parser.add_argument("--device", default="vela:ethos-u55-128", help="what to search for (default: %(default)s)")
     parser.add_argument("--proxy", default="sensitivity", help="what the search scores by (default: %(default)s)")
+    parser.add_argument(
+        "--constraint",
+        default="sensitivity<=0.5",
+        help="bound on the score, looser than for a network that is not fine-tuned (default: %(default)s)",
+    )
     for name, default, what in (
         ("seeds", 3, "how often everything is trained"),
         ("epochs", 10, "epochs from scratch"),
