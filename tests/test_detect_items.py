@@ -94,12 +94,12 @@ def item_of(rows):
     return item
 
 
-def test_black_inside_of_an_item_belongs_to_it(items):
+def test_black_inside_of_an_item_belongs_to_it(example):
     ring = item_of([[200] * 9, *[[200, *[0] * 7, 200]] * 5, [200] * 9])
-    mask = items.cut_out(ring)
+    mask = example("pixels").cut_out(ring)
     assert mask[4:11, 6:15].all() and mask.sum() == 63
     ring[4, 10] = 0  # An opening.
-    assert items.cut_out(ring).sum() == 63 - 36
+    assert example("pixels").cut_out(ring).sum() == 63 - 36
 
 
 @pytest.mark.parametrize("brightness", [30, 255])

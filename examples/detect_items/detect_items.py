@@ -8,9 +8,9 @@ Makes a detection data set (items.py), trains a small YOLOv8 full of SiLU with U
 fine-tuning: SiLU as it is, and ReLU everywhere. All trainings are done with each of --seeds; the search is done once,
 on the first one's network.
 
-Into the folder --out come results.json, table.txt, table.csv, detections.png, and everything that was trained. The
-results are written after every step: a run that was stopped and is started again goes on with the next one. On
-Ethos-U, latencies are Vela's estimates; on the host they are measured.
+Into the folder --out come results.json, table.txt, table.csv, two pictures, and all that was trained. The results are
+written after every step: a run that was stopped and is started again goes on with the next one. On Ethos-U, latencies
+are Vela's estimates; on the host they are measured.
 """
 
 from __future__ import annotations
@@ -19,29 +19,24 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from deployment import deploy, measure_latencies
 from items import make_dataset
+from picture import save_picture
+from plot import save_plot
+from searching import check_search, search
+from steps import Steps, run_steps
 from table import NETWORKS, save_table
 from training import RECIPE, checkpoint, fine_tune, train_from_scratch
 
-from keras_actnas.core import Assignment, Constraint, InputError
+from keras_actnas.core import Assignment, InputError
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from results import Results
 
-SCORE_IMAGES = 32
-"""Training images that networks are scored on."""
-
 _RECORDED = ("device", "proxy", "constraint", "epochs", "tune_epochs", "image_size")
-
-Steps = dict[str, tuple[Callable[..., dict[str, Any]], tuple[Any, ...]]]
-"""Key in the results -> what is to be done for it."""
 
 
 class Story:
@@ -59,7 +54,7 @@ class Story:
         counts = {"train": options.train, "val": options.val}
         given = {name: getattr(options, name) for name in _RECORDED}
         self.results = Results(self.out / "results.json", {**given, **counts, "recipe": RECIPE})
-        _check_search(options.device, options.proxy, options.constraint)
+        check_search(options.device, options.proxy, options.constraint)
         self._data = make_dataset(self.out / "data", options.data, options.photos, counts, self._size)
 
     def train(self) -> None:
@@ -146,69 +141,6 @@ class Story:
         return self.out / f"seed{seed}" / "deployed" / key
 
 
-def search(weights: Path, data: Path, out: Path, spec: str, proxy: str, constraint: str, size: int) -> dict[str, Any]:
-    """Searches the activations of a trained network for a device; returns the best proposal and the reference.
-
-    Args:
-      weights: The checkpoint.
-      data: The data.yaml: networks are scored on its training images, and int8 is calibrated on them.
-      out: The run folder, which keeps what was measured.
-      spec: The device, as `--device` of the command takes it.
-      proxy: What networks are scored by, as `--proxy` takes it.
-      constraint: Bound on the score, as `--constraint` takes it.
-      size: Height and width of the images, in pixels.
-    """
-    from keras_actnas.devices import open_device
-    from keras_actnas.integrations import from_ultralytics
-    from keras_actnas.report import proposals_table
-    from keras_actnas.search import Search, SearchSettings
-
-    begin = time.perf_counter()
-    model = from_ultralytics(weights, (size, size, 3))
-    images = str(data.parent / "images" / "train")
-    settings = SearchSettings(
-        proxy=proxy, constraints=(Constraint.parse(constraint),), images=images, batch_size=SCORE_IMAGES
-    )
-    with open_device(spec) as device:
-        result = Search(model, out, settings, device=device, say=print).run()
-    print(proposals_table(result.reference, result.proposals, result.baselines, result.units, settings.constraints))
-    return {
-        "reference": dict(result.reference.assignment),
-        "proposal": dict(result.best.assignment),
-        "estimated": device.estimated,
-        "seconds": round(time.perf_counter() - begin, 1),
-    }
-
-
-def _check_search(spec: str, proxy: str, constraint: str) -> None:
-    """Raises `InputError` for a device, proxy or constraint that cannot be used, before anything is trained."""
-    from keras_actnas.devices import open_device
-    from keras_actnas.search import SearchSettings
-
-    settings = SearchSettings(proxy=proxy, constraints=(Constraint.parse(constraint),))
-    with open_device(spec) as device:
-        settings.check_metrics([*device.metrics, settings.kind.name])
-
-
-def run_steps(steps: Steps, processes: int) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yields what comes of every step as soon as it is done, some at the same time."""
-    if processes == 1 or len(steps) <= 1:
-        for key, (function, arguments) in steps.items():
-            yield key, function(*arguments)
-        return
-    # Spawned, since what TensorFlow and torch have started does not survive a fork.
-    with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
-        futures: dict[Future[dict[str, Any]], str] = {
-            pool.submit(function, *arguments): key for key, (function, arguments) in steps.items()
-        }
-        try:
-            for future in as_completed(futures):
-                yield futures[future], future.result()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-
-
 def run(options: argparse.Namespace) -> None:
     """Goes through the whole story."""
     begin = time.perf_counter()
@@ -219,11 +151,12 @@ def run(options: argparse.Namespace) -> None:
     story.deploy()
     story.measure()
     print(f"\n{save_table(story.results.runs, story.assignments, options.device, options.seeds, story.out)}")
-    from picture import save_picture
 
     files = {label: story.network_file(0, key, "int8") for label, key in COLUMNS.items()}
     save_picture(story.out / "detections.png", story.dataset(), files)
-    print(f"\nWritten to {story.out}: results.json, table.txt, table.csv, detections.png, search/")
+    device = "host int8" if options.device == "host" else options.device
+    save_plot(story.out / "accuracy.png", story.results.runs, device, options.seeds)
+    print(f"\nWritten to {story.out}: results.json, table.txt, table.csv, detections.png, accuracy.png, search/")
     print(f"{time.perf_counter() - begin:.0f} s, without what was done before")
 
 
