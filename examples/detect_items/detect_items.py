@@ -44,6 +44,11 @@ class Story:
 
     Args:
       options: What the command line says.
+
+    Attributes:
+      out: The folder for results.
+      data: The data.yaml.
+      results: What was measured so far.
     """
 
     def __init__(self, options: argparse.Namespace) -> None:
@@ -55,14 +60,14 @@ class Story:
         given = {name: getattr(options, name) for name in _RECORDED}
         self.results = Results(self.out / "results.json", {**given, **counts, "recipe": RECIPE})
         check_search(options.device, options.proxy, options.constraint)
-        self._data = make_dataset(self.out / "data", options.data, options.photos, counts, self._size)
+        self.data = make_dataset(self.out / "data", options.data, options.photos, counts, self._size)
 
     def train(self) -> None:
         """Trains the network with SiLU."""
         self._do(
             {
                 f"train/{seed}/base": (
-                    train_from_scratch, (self._data, self._folder(seed, "base"), seed, self._options.epochs, self._size)
+                    train_from_scratch, (self.data, self._folder(seed, "base"), seed, self._options.epochs, self._size)
                 )
                 for seed in self._seeds
             }
@@ -71,7 +76,7 @@ class Story:
     def search(self) -> None:
         """Searches the activations of the first seed's network."""
         what = (self._options.device, self._options.proxy, self._options.constraint)
-        self._do({"search": (search, (self._weights(0, "base"), self._data, self.out / "search", *what, self._size))})
+        self._do({"search": (search, (self._weights(0, "base"), self.data, self.out / "search", *what, self._size))})
 
     def fine_tune(self) -> None:
         """Fine-tunes every assignment with every seed."""
@@ -79,7 +84,7 @@ class Story:
             {
                 f"train/{seed}/{name}": (
                     fine_tune,
-                    (self._weights(seed, "base"), assignment, self._data, self._folder(seed, name), seed,
+                    (self._weights(seed, "base"), assignment, self.data, self._folder(seed, name), seed,
                      self._options.tune_epochs, self._size),
                 )
                 for seed in self._seeds
@@ -95,7 +100,7 @@ class Story:
                 weights = self._weights(seed, network.assignment if network.tuned else "base")
                 swapped = None if network.tuned else self.assignments[network.assignment]
                 out = self._deployed(seed, network.key)
-                steps[f"deploy/{seed}/{network.key}"] = (deploy, (weights, swapped, self._data, out, self._size))
+                steps[f"deploy/{seed}/{network.key}"] = (deploy, (weights, swapped, self.data, out, self._size))
         self._do(steps)
 
     def measure(self) -> None:
@@ -115,10 +120,6 @@ class Story:
         found = self.results.runs["search"]
         reference = Assignment(found["reference"])
         return {"silu": reference, "relu": Assignment.uniform(reference, "relu"), "proposal": found["proposal"]}
-
-    def dataset(self) -> Path:
-        """Returns the data.yaml."""
-        return self._data
 
     def network_file(self, seed: int, key: str, precision: str) -> Path:
         """Returns the .tflite of a network of `NETWORKS`."""
@@ -151,9 +152,8 @@ def run(options: argparse.Namespace) -> None:
     story.deploy()
     story.measure()
     print(f"\n{save_table(story.results.runs, story.assignments, options.device, options.seeds, story.out)}")
-
     files = {label: story.network_file(0, key, "int8") for label, key in COLUMNS.items()}
-    save_picture(story.out / "detections.png", story.dataset(), files)
+    save_picture(story.out / "detections.png", story.data, files)
     device = "host int8" if options.device == "host" else options.device
     save_plot(story.out / "accuracy.png", story.results.runs, device, options.seeds)
     print(f"\nWritten to {story.out}: results.json, table.txt, table.csv, detections.png, accuracy.png, search/")
