@@ -193,7 +193,8 @@ def test_the_table_is_of_means_and_deviations(example, tmp_path):
     text = table.save_table(runs, assignments, "vela:ethos-u55-128", 2, tmp_path)
     assert (tmp_path / "table.txt").read_text() == text + "\n"
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines()]
-    assert ["SiLU, trained on", "0.110 +- 0.014", "0.110 +- 0.014", "0.500 +- 0.000", "0.400 +- 0.000"] in cells
+    figures = ["0.210 +- 0.014", "0.210 +- 0.014", "0.500 +- 0.000", "0.400 +- 0.000"]
+    assert ["ReLU, fine-tuned", *figures, "+0.100 +- 0.000"] in cells
     assert ["latency", "host int8", "vela:ethos-u55-128, estimated"] in cells
     assert ["SiLU", "2.000 ms", "2.000 ms"] in cells
     assert ["ReLU", "1.500 ms, 0.750 (0.650 to 0.850)", "1.500 ms, 0.750"] in cells

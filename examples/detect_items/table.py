@@ -44,6 +44,9 @@ NETWORKS = (
     Network("proposal", True, "proposal, fine-tuned"),
 )
 
+CONTROL = NETWORKS[1]
+"""What the others are compared with: it was trained as long as those that were fine-tuned."""
+
 
 def save_table(
     runs: Mapping[str, Any], assignments: Mapping[str, Mapping[str, str]], device: str, seeds: int, out: Path
@@ -76,11 +79,15 @@ def save_table(
 def _accuracy_table(runs: Mapping[str, Any], seeds: int) -> str:
     columns = [(precision, metric) for metric in ("map50_95", "map50") for precision in PRECISIONS]
     titles = {"map50_95": "mAP50-95", "map50": "mAP50"}
-    rows = [["", *(f"{titles[metric]}, {precision}" for precision, metric in columns)]]
+    rows = [["", *(f"{titles[metric]}, {precision}" for precision, metric in columns), f"to {CONTROL.label}, int8"]]
+    # A seed's networks start from the same weights: their differences say more than those of the means.
+    controls = [runs[f"deploy/{seed}/{CONTROL.key}"]["int8"]["map50_95"] for seed in range(seeds)]
     for network in NETWORKS:
         found = [runs[f"deploy/{seed}/{network.key}"] for seed in range(seeds)]
         cells = [mean_and_deviation([one[precision][metric] for one in found]) for precision, metric in columns]
-        rows.append([network.label, *cells])
+        own = [one["int8"]["map50_95"] for one in found]
+        difference = mean_and_deviation([one - other for one, other in zip(own, controls, strict=True)], "+")
+        rows.append([network.label, *cells, "" if network is CONTROL else difference])
     return _markdown(rows)
 
 
@@ -105,18 +112,18 @@ def _note(runs: Mapping[str, Any], assignments: Mapping[str, Mapping[str, str]],
     spread = f"mean +- standard deviation of {seeds} seeds" if seeds > 1 else "one seed"
     estimate = " (Vela's estimate)" if runs["search"]["estimated"] else ""
     return (
-        f"mAP on the validation images, {spread}. Latency, and its ratio to SiLU's with the 95 % interval where it is "
+        f"mAP on the validation images, {spread}; last column: difference of mAP50-95, seed by seed. Latency, and its ratio to SiLU's with the 95 % interval where it is "
         f"measured.\nProposal for {device}{estimate}: {Assignment(assignments['proposal']).summary()}."
     )
 
 
-def mean_and_deviation(values: list[float]) -> str:
-    """Returns the mean and, of several values, the standard deviation, as text.
+def mean_and_deviation(values: list[float], sign: str = "") -> str:
+    """Returns the mean, with its sign if that is "+", and, of several values, the standard deviation, as text.
 
     >>> mean_and_deviation([0.25, 0.35])
     '0.300 +- 0.071'
     """
-    text = f"{statistics.fmean(values):.3f}"
+    text = f"{statistics.fmean(values):{sign}.3f}"
     return f"{text} +- {statistics.stdev(values):.3f}" if len(values) > 1 else text
 
 
