@@ -112,8 +112,9 @@ def _note(runs: Mapping[str, Any], assignments: Mapping[str, Mapping[str, str]],
     spread = f"mean +- standard deviation of {seeds} seeds" if seeds > 1 else "one seed"
     estimate = " (Vela's estimate)" if runs["search"]["estimated"] else ""
     return (
-        f"mAP on the validation images, {spread}; last column: difference of mAP50-95, seed by seed. Latency, and its ratio to SiLU's with the 95 % interval where it is "
-        f"measured.\nProposal for {device}{estimate}: {Assignment(assignments['proposal']).summary()}."
+        f"mAP on the validation images, {spread}; last column: difference of mAP50-95, seed by seed.\nLatency, and its "
+        "ratio to SiLU's, with the 95 % interval where it is measured.\n"
+        f"Proposal for {device}{estimate}: {Assignment(assignments['proposal']).summary()}."
     )
 
 

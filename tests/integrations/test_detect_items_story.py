@@ -16,7 +16,10 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "detect_items"
 DATA = Path("/usr/share/datasets/fashion-mnist")
 NEEDS_DATA = pytest.mark.skipif(not DATA.is_dir(), reason="needs the Debian package dataset-fashion-mnist")
 SMALL = ("--image_size=64", "--train=32", "--val=6", "--epochs=1", "--tune_epochs=1", "--seeds=1", "--processes=1")
-UNTRAINED = "--proxy=nwot"  # So little training gives outputs that sensitivity cannot be taken of.
+UNTRAINED = (
+    "--proxy=nwot",
+    "--constraint=nwot>=reference-99",
+)  # So little training gives outputs that sensitivity cannot be taken of.
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +60,8 @@ def test_results_of_other_settings_are_refused(story, tmp_path):
         story.main([*SMALL, f"--data={tmp_path / 'no'}", f"--out={tmp_path / 'new'}"])
     with pytest.raises(SystemExit, match="error: Expected --device to be one of"):
         story.main([*SMALL, f"--data={DATA}", f"--out={tmp_path / 'new'}", "--device=hots"])
+    with pytest.raises(SystemExit, match="error: Expected a metric that a search measures. Received: 'nwot'"):
+        story.main([*SMALL, f"--data={DATA}", f"--out={tmp_path / 'new'}", "--constraint=nwot>=reference"])
     with pytest.raises(SystemExit, match="error: Expected proxy out of"):
         story.main([*SMALL, f"--data={DATA}", f"--out={tmp_path / 'new'}", "--proxy=magic"])
     assert not (tmp_path / "new").exists()
@@ -68,7 +73,7 @@ def test_the_story(story, tmp_path, capsys):
     left_by_a_kill = tmp_path / "out" / "seed0" / "base" / "weights" / "last.pt"
     left_by_a_kill.parent.mkdir(parents=True)
     left_by_a_kill.write_bytes(b"half of a checkpoint")
-    arguments = [*SMALL, UNTRAINED, f"--data={DATA}", f"--out={tmp_path / 'out'}"]
+    arguments = [*SMALL, *UNTRAINED, f"--data={DATA}", f"--out={tmp_path / 'out'}"]
     story.main(arguments)
     first = capsys.readouterr().out
     assert first.count("| proposal, fine-tuned") == 1
