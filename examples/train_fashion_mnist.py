@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import math
 import statistics
 import sys
@@ -27,10 +26,10 @@ from typing import Any
 import keras
 import numpy as np
 from fashion_mnist import CLASSES, Data, load
+from results import Results
 
 from keras_actnas.callbacks import PEAScheduler
 from keras_actnas.core import InputError, MissingDependencyError, closest
-from keras_actnas.core.files import write_atomically
 from keras_actnas.layers import ACONC, MetaACON, StochasticPEA, WeightedPEA
 
 BATCH = 128
@@ -180,48 +179,9 @@ def meta_beta(model: keras.Model, images: np.ndarray) -> np.ndarray:
     return keras.ops.convert_to_numpy(layer.switching_factor(inputs)).reshape(len(images), -1)
 
 
-class Results:
-    """What was measured so far, in a file.
-
-    Args:
-      path: The file; it need not exist.
-      settings: What all its trainings have in common.
-
-    Raises:
-      InputError: The file is of other settings, or not one of this script.
-    """
-
-    def __init__(self, path: Path, settings: dict[str, Any]) -> None:
-        self.path = path
-        self.settings = settings
-        self.runs: dict[str, dict[str, Any]] = {}
-        if not path.exists():
-            return
-        try:
-            content = json.loads(path.read_text())
-            found, self.runs = dict(content["settings"]), dict(content["runs"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputError(f"Expected results of this script in {path} ({error!r}). Pass another --out.") from error
-        different = [name for name in {**settings, **found} if settings.get(name) != found.get(name)]
-        if different:
-            name = different[0]
-            raise InputError(
-                f"Expected the settings of the results in {path}, {name}={found.get(name)}. "
-                f"Received: {name}={settings.get(name)}. Pass another --out."
-            )
-
-    def get(self, activation: str, seed: int) -> dict[str, Any] | None:
-        """Returns what one training gave; None if it is to be done."""
-        return self.runs.get(f"{activation}/{seed}")
-
-    def add(self, activation: str, seed: int, result: dict[str, Any]) -> None:
-        """Writes the file with one more training."""
-        self.runs[f"{activation}/{seed}"] = result
-        write_atomically(self.path, json.dumps({"settings": self.settings, "runs": self.runs}, indent=1) + "\n")
-
-    def of(self, activation: str, seeds: int) -> list[dict[str, Any]]:
-        """Returns all trainings of an activation."""
-        return [self.runs[f"{activation}/{seed}"] for seed in range(seeds)]
+def runs_of(results: Results, activation: str, seeds: int) -> list[dict[str, Any]]:
+    """Returns all trainings of an activation."""
+    return [results.runs[f"{activation}/{seed}"] for seed in range(seeds)]
 
 
 def table(results: Results, activations: Sequence[str], seeds: int) -> str:
@@ -229,7 +189,7 @@ def table(results: Results, activations: Sequence[str], seeds: int) -> str:
     error_title = "  s.e." if seeds > 1 else ""
     lines = [f"{'activation':32} {'test accuracy':>13}{error_title:>9} {'parameters':>11} {'seconds':>8}"]
     for activation in activations:
-        runs = results.of(activation, seeds)
+        runs = runs_of(results, activation, seeds)
         mean, error = mean_and_error([run["accuracy"] for run in runs])
         shown = f"{100 * error:7.2f} %" if error is not None else ""
         seconds = statistics.fmean(run["seconds"] for run in runs)
@@ -250,7 +210,7 @@ def plain_relu_lines(results: Results, activations: Sequence[str], seeds: int) -
     for activation in activations:
         if activation not in PEA:
             continue
-        checks = [run["plain_relu"] for run in results.of(activation, seeds)]
+        checks = [run["plain_relu"] for run in runs_of(results, activation, seeds)]
         same = all(check["pea_accuracy"] == check["plain_accuracy"] for check in checks)
         largest = max(check["largest_difference"] for check in checks)
         outputs = "equal" if largest == 0 else f"different by {largest:.2g} at most"
@@ -277,7 +237,7 @@ def save_learning_curves(path: Path, results: Results, activations: Sequence[str
     lowest = []
     for activation in activations:
         choice = CHOICES[activation]
-        curves = 100 * np.array([run["test_accuracy"] for run in results.of(activation, seeds)])
+        curves = 100 * np.array([run["test_accuracy"] for run in runs_of(results, activation, seeds)])
         epochs, mean = np.arange(1, curves.shape[1] + 1), curves.mean(axis=0)
         axes.plot(epochs, mean, color=choice.color, label=choice.label, marker=".")
         if seeds > 1:
@@ -361,9 +321,9 @@ def save_plots(out: Path, results: Results, activations: Sequence[str], seeds: i
     names = ["learning_curves.png"]
     ensembles = [activation for activation in activations if activation in PEA]
     if ensembles:
-        save_alpha(out / "alpha.png", results.of(ensembles[0], seeds)[0], epochs)
+        save_alpha(out / "alpha.png", runs_of(results, ensembles[0], seeds)[0], epochs)
         names.append("alpha.png")
-    acon, meta = (results.get(name, 0) if name in activations else None for name in ("acon_c", "meta_acon"))
+    acon, meta = (results.get(f"{name}/0") if name in activations else None for name in ("acon_c", "meta_acon"))
     if acon is not None or meta is not None:
         save_beta(out / "beta.png", acon, meta)
         names.append("beta.png")
@@ -411,11 +371,11 @@ def run(options: argparse.Namespace) -> None:
     results = Results(out / "results.json", settings)
     for seed in range(options.seeds):
         for activation in activations:
-            result = results.get(activation, seed)
+            result = results.get(f"{activation}/{seed}")
             note = " (done before)"
             if result is None:
                 result, note = train(activation, seed, data, options.epochs), ""
-                results.add(activation, seed, result)
+                results.add(f"{activation}/{seed}", result)
             accuracy, seconds = 100 * result["accuracy"], result["seconds"]
             print(f"{activation}, seed {seed}: {accuracy:.2f} % in {seconds:.1f} s{note}", flush=True)
     print()
@@ -426,7 +386,9 @@ def run(options: argparse.Namespace) -> None:
         print(line)
     names = save_plots(out, results, activations, options.seeds, options.epochs)
     print(f"Written to {out}: results.json, {', '.join(names)}")
-    checks = [result["plain_relu"] for name in PEA if name in activations for result in results.of(name, options.seeds)]
+    checks = [
+        result["plain_relu"] for name in PEA if name in activations for result in runs_of(results, name, options.seeds)
+    ]
     if any(check["pea_accuracy"] != check["plain_accuracy"] for check in checks):
         sys.exit("error: a plain ReLU network made after PEA has another test accuracy than the network it is made of.")
 

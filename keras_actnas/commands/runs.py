@@ -87,7 +87,8 @@ def define_design_flags(
     flags.DEFINE_enum(
         "design", _DEFAULTS.design, designs,
         f"Networks to measure: {'; '.join(f'{name}: {_DESIGNS_SAY[name]}' for name in designs)}. By default "
-        "orthogonal, but single swaps on a device whose values are exact.", flag_values=values,
+        "orthogonal, but single swaps on a device whose values are exact, and for scores of trained networks.",
+        flag_values=values,
     )  # fmt: skip
     flags.DEFINE_integer(
         "networks",

@@ -46,7 +46,7 @@ class SearchSettings:
       solver: "highs" or "cbc".
       design: Which networks are measured and scored: "orthogonal" (a main-effect plan), "mixtures" (at random),
         "single_swaps" (the paper's), or "adaptive": orthogonal to begin with, then in `rounds` those among which the
-        decision is open. None for orthogonal, but single swaps on a device that is exact and for the score of a
+        decision is open. None for orthogonal, but single swaps on a device that is exact, and for the score of a
         trained network.
       networks: How many networks are measured, and how many are scored, unless they are single swaps.
       loop: Whether proposals are measured, and the tables fitted again, until predictions and measurements agree.
@@ -111,10 +111,14 @@ class SearchSettings:
 
     @property
     def score_design(self) -> str:
-        """Which networks are scored; for a trained one single swaps, since mixtures say little of what is near it."""
-        if self.design not in (None, ADAPTIVE):
-            return str(self.design)
-        return "single_swaps" if self.kind.trained else "orthogonal"
+        """Which networks are scored.
+
+        A trained network with a random activation at every site is beyond repair, and such mixtures tell nothing of the
+        few or mild exchanges that a bound on its score allows: those add up, so it is scored one swap at a time.
+        """
+        if self.design in (None, ADAPTIVE):
+            return "single_swaps" if self.kind.trained else "orthogonal"
+        return self.design
 
     @property
     def kind(self) -> ProxyKind:
@@ -165,7 +169,7 @@ class SearchSettings:
 
     def check_networks(self, activations: Collection[str]) -> None:
         """Raises `InputError` when the networks are too few for all the `activations` that are mixed in them."""
-        if self.score_design != "single_swaps":
+        if self.design != "single_swaps":
             check_budget(self.networks, activations)
 
     def _check_numbers(self) -> None:

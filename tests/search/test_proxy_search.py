@@ -70,6 +70,7 @@ def test_a_search_by_sensitivity(model, tmp_path, photos):
     result = Search(model, tmp_path, settings, name="small").run()
     assert result.reference.measured["sensitivity_batch"].value == 0.0
     assert result.units["sensitivity_batch"] == ""
+    assert result.tables["sensitivity_batch"].context["design"] == "single_swaps"
     values = [proxy.score(result.best.assignment) for proxy in make_proxies(model, settings)]
     assert result.best.measured["sensitivity_batch"].value == pytest.approx(np.mean(values))
     (bound,) = settings.constraints

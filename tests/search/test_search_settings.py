@@ -79,7 +79,8 @@ def test_the_design_depends_on_the_device_unless_it_is_given():
     settings = SearchSettings()
     assert (settings.device_design(exact=False), settings.device_design(exact=True)) == ("orthogonal", "single_swaps")
     assert settings.score_design == SearchSettings(design="adaptive").score_design == "orthogonal"
-    assert SearchSettings(proxy="sensitivity").score_design == "single_swaps"
+    trained = SearchSettings(proxy="sensitivity", design=None)
+    assert (trained.device_design(exact=False), trained.score_design) == ("orthogonal", "single_swaps")
     assert SearchSettings(proxy="sensitivity", design="mixtures").score_design == "mixtures"
     paper = SearchSettings(design="single_swaps")
     assert paper.device_design(exact=False) == paper.score_design == "single_swaps"
