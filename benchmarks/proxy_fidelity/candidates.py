@@ -10,7 +10,6 @@ import numpy as np
 
 from keras_actnas.core import CANDIDATES, Assignment
 
-
 HERE = Path(__file__).parent
 
 

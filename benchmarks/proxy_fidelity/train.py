@@ -80,6 +80,14 @@ class Trainer:
         accuracy, loss = np.mean(tests, axis=0)
         return {"accuracy": round(float(accuracy), 6), "test_loss": round(float(loss), 6), "losses": losses}
 
+    def reference_model(self) -> keras.Model:
+        """Returns the reference network with the weights that the last training ended with."""
+        model = residual()
+        for layer in model.layers:
+            if layer.weights:
+                layer.set_weights(self._model.get_layer(layer.name).get_weights())
+        return model
+
     def _train_step(self, images, labels, rate):
         with tf.GradientTape() as tape:
             logits = self._model(images, training=True)
