@@ -1,4 +1,4 @@
-"""Trivial predictors of trained accuracy, which a proxy has to beat: how much of each activation there is, and where."""
+"""Trivial predictors of trained accuracy, which a proxy has to beat: how much of each activation, and where."""
 
 from __future__ import annotations
 

@@ -7,8 +7,8 @@ settings (least latency with NWOT at the reference's or above), and for the high
 but the first by NWOT with BatchNorm as in inference and again by the batch. Then assignments drawn at random whose
 latency is the default proposal's within 0.5 %: what the search is worth beyond its budget.
 
-They go into `proposals_NETWORK.json`, {name: assignment}, from where `candidates.py` takes them; the latency of all
-assignments of the study goes into `latency_NETWORK.json`, {name: ms}.
+They go into `proposals_NETWORK.json`, {name: assignment}, from where `candidates.py` takes them. What an analysis has
+to know of the network goes into `network_NETWORK.json`: the shapes of its sites, the latencies of all assignments.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from keras_actnas.core import Assignment, Constraint, MetricTable
 from keras_actnas.devices import open_device
 from keras_actnas.search import Search, SearchSettings, readings, solve_lzcm, solve_naive
 from keras_actnas.search.metrics import LATENCY
+from keras_actnas.surgery import activation_sites
 
 MODES = {"inference": "study_nwot", "batch": "study_nwot_batch"}
 """Mode of BatchNorm -> the metric."""
@@ -151,8 +152,12 @@ def main() -> None:
     proposals_file(subject.name).write_text(
         json.dumps({name: dict(one) for name, one in found.items()}, indent=1) + "\n"
     )
-    path = Path(__file__).with_name(f"latency_{subject.name}.json")
-    path.write_text(json.dumps({name: round(value, 6) for name, value in latency.items()}, indent=1) + "\n")
+    facts = {
+        "device": options.device,
+        "sites": {site.name: site.shape for site in activation_sites(subject.build(subject.size))},
+        "latency": {name: round(value, 6) for name, value in latency.items()},
+    }
+    Path(__file__).with_name(f"network_{subject.name}.json").write_text(json.dumps(facts) + "\n")
     report(every, latency)
 
 

@@ -28,6 +28,9 @@ from keras_actnas.search.proxies import PROXIES, Proxy, Task, proxies_on
 from keras_actnas.search.proxies.tasks import compute_here, in_order
 from keras_actnas.search.switchable import switchable_sites
 
+COMPARED = ("nwot", "nwot_batch", "jacob_cov", "grad_norm", "synflow", "sensitivity", "sensitivity_batch")
+"""The proxies that need images and no labels."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
@@ -48,17 +51,22 @@ class Setting:
 
 def settings(subject: Subject, proxies: Sequence[str], batches: Sequence[int], sizes: Sequence[int]) -> list[Setting]:
     """Returns the settings to compare, without those that make no difference to a proxy."""
-    middle = sorted(batches)[len(batches) // 2]
-    looks = [(batch, subject.size) for batch in batches] + [(middle, size) for size in sizes if size != subject.size]
+    usual = middle(batches)
+    looks = [(batch, subject.size) for batch in batches] + [(usual, size) for size in sizes if size != subject.size]
     found = []
     for name in proxies:
         fixed = PROXIES[name].batch_norm or ("inference" if f"{name}_batch" in PROXIES else None)
         for mode in (fixed,) if fixed else ("inference", "batch"):
             # A network is trained at one resolution; SynFlow looks at no image.
             own = [look for look in looks if look[1] == subject.size] if PROXIES[name].trained else looks
-            own = [look for look in own if look[0] == middle] if name == "synflow" else own
+            own = [look for look in own if look[0] == usual] if name == "synflow" else own
             found += [Setting(name, mode, batch, size) for batch, size in own]
     return found
+
+
+def middle(batches: Sequence[int]) -> int:
+    """Returns the batch size that the others, and resolutions, are compared with."""
+    return sorted(batches)[len(batches) // 2]
 
 
 def score(
@@ -104,12 +112,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--network", default="residual", choices=SUBJECTS)
     parser.add_argument("--data", help="folder of the images; see train.py")
-    parser.add_argument(
-        "--proxies", nargs="*", default=[name for name in PROXIES if PROXIES[name].factory], choices=PROXIES
-    )
+    parser.add_argument("--proxies", nargs="*", default=COMPARED, choices=PROXIES)
     parser.add_argument("--batches", type=int, nargs="*", default=[16, 64, 128])
     parser.add_argument("--sizes", type=int, nargs="*", default=[20, 28, 40], help="resolutions, pixels")
-    parser.add_argument("--starts", type=int, default=8)
+    parser.add_argument("--starts", type=int, default=8, help="of the middle batch size at the training's resolution")
+    parser.add_argument("--others", type=int, default=3, help="starts of the other batch sizes and resolutions")
     parser.add_argument("--count", type=int, default=64, help="assignments besides the proposals")
     parser.add_argument("--weights", default="trained.weights.h5", help="file of the trained network")
     parser.add_argument("--pause", default="", help="a file; while it exists, no scoring begins")
@@ -117,10 +124,13 @@ def main() -> None:
     options = parser.parse_args()
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
+    tf.get_logger().setLevel("ERROR")  # Each setting compiles its network: no reason to warn.
     subject, path = SUBJECTS[options.network](options.data), Path(options.out)
     names = candidates(switchable_sites(subject.build(subject.size)), options.count)
-    done, starts = read(path), range(options.starts)
+    done = read(path)
     for setting in settings(subject, options.proxies, options.batches, options.sizes):
+        usual = (setting.batch, setting.size) == (middle(options.batches), subject.size)
+        starts = range(options.starts if usual else options.others)
         left = [[one for name, one in names.items() if name not in done.get((setting, start), {})] for start in starts]
         if not any(left):
             continue
