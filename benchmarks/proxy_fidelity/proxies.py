@@ -11,8 +11,6 @@ since are added. The network for proxies that want a trained one is trained once
 from __future__ import annotations
 
 import argparse
-import dataclasses
-import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -20,33 +18,17 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 from candidates import candidates
+from score_lines import Setting, append_scores, read_scores
 from subjects import SUBJECTS, Subject
 from train import waiting
 
 from keras_actnas.core import CANDIDATES, Assignment
-from keras_actnas.search.proxies import PROXIES, Proxy, Task, proxies_on
+from keras_actnas.search.proxies import PROXIES, Task, proxies_on
 from keras_actnas.search.proxies.tasks import compute_here, in_order
 from keras_actnas.search.switchable import switchable_sites
 
 COMPARED = ("nwot", "nwot_batch", "jacob_cov", "grad_norm", "synflow", "sensitivity", "sensitivity_batch")
 """The proxies that need images and no labels."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Setting:
-    """What a score depends on besides the assignment and the start.
-
-    Attributes:
-      proxy: Name of the proxy.
-      batch_norm: Mode of BatchNorm.
-      batch: Images in a batch.
-      size: Height and width of the images, pixels.
-    """
-
-    proxy: str
-    batch_norm: str
-    batch: int
-    size: int
 
 
 def settings(subject: Subject, proxies: Sequence[str], batches: Sequence[int], sizes: Sequence[int]) -> list[Setting]:
@@ -70,30 +52,17 @@ def middle(batches: Sequence[int]) -> int:
 
 
 def score(
-    subject: Subject, setting: Setting, model: keras.Model, starts: Sequence[int], left: Sequence[Sequence[Assignment]]
+    subject: Subject, setting: Setting, model: keras.Model, left: Mapping[int, Sequence[Assignment]]
 ) -> Iterator[tuple[int, dict[Assignment, float], float]]:
     """Yields each start with the scores of the assignments that are left of it, and the seconds that they took."""
-    proxies: list[Proxy] = []
-    if any(left):
-        images = [subject.batch(setting.batch, start, setting.size) for start in starts]
-        proxies = proxies_on(setting.proxy, model, images, CANDIDATES, setting.batch_norm)
-    for number, (proxy, start) in enumerate(zip(proxies, starts, strict=True) if proxies else ()):
-        if left[number]:
-            seed = None if PROXIES[setting.proxy].trained else start
-            tasks = [Task(assignment, seed) for assignment in in_order(left[number], proxy.reference)]
-            began = time.perf_counter()
-            found = {task.assignment: value for task, value in compute_here([proxy])(tasks)}
-            yield start, found, time.perf_counter() - began
-
-
-def read(path: Path) -> dict[tuple[Setting, int], dict[str, float]]:
-    """Returns (setting, start) -> name -> score of a file that this script wrote; nothing where there is none."""
-    found: dict[tuple[Setting, int], dict[str, float]] = {}
-    for text in path.read_text().splitlines() if path.exists() else ():
-        line = json.loads(text)
-        setting = Setting(*(line[field.name] for field in dataclasses.fields(Setting)))
-        found.setdefault((setting, line["start"]), {}).update(line["scores"])
-    return found
+    images = [subject.batch(setting.batch, start, setting.size) for start in left]
+    proxies = proxies_on(setting.proxy, model, images, CANDIDATES, setting.batch_norm)
+    for proxy, (start, assignments) in zip(proxies, left.items(), strict=True):
+        seed = None if PROXIES[setting.proxy].trained else start
+        tasks = [Task(assignment, seed) for assignment in in_order(assignments, proxy.reference)]
+        began = time.perf_counter()
+        found = {task.assignment: value for task, value in compute_here([proxy])(tasks)}
+        yield start, found, time.perf_counter() - began
 
 
 def trained(subject: Subject, path: Path) -> keras.Model:
@@ -126,34 +95,24 @@ def main() -> None:
     tf.config.threading.set_inter_op_parallelism_threads(1)
     tf.get_logger().setLevel("ERROR")  # Each setting compiles its network: no reason to warn.
     subject, path = SUBJECTS[options.network](options.data), Path(options.out)
-    names = candidates(switchable_sites(subject.build(subject.size)), options.count)
-    done = read(path)
+    assignments = candidates(switchable_sites(subject.build(subject.size)), options.count).values()
+    done, _ = read_scores(path)
     for setting in settings(subject, options.proxies, options.batches, options.sizes):
         usual = (setting.batch, setting.size) == (middle(options.batches), subject.size)
         starts = range(options.starts if usual else options.others)
-        left = [[one for name, one in names.items() if name not in done.get((setting, start), {})] for start in starts]
-        if not any(left):
+        known = {start: done.get(setting, {}).get(start, {}) for start in starts}
+        wanted = {start: [one for one in assignments if one.digest not in scored] for start, scored in known.items()}
+        left = {start: networks for start, networks in wanted.items() if networks}
+        if not left:
             continue
         waiting(options.pause)
-        model = (
-            trained(subject, Path(options.weights)) if PROXIES[setting.proxy].trained else subject.build(setting.size)
-        )
-        for start, found, seconds in score(subject, setting, model, starts, left):
-            _append(path, setting, start, {name: found[one] for name, one in names.items() if one in found}, seconds)
+        kind = PROXIES[setting.proxy]
+        model = trained(subject, Path(options.weights)) if kind.trained else subject.build(setting.size)
+        for start, found, seconds in score(subject, setting, model, left):
+            append_scores(path, setting, start, found, kind.higher_is_better, seconds)
+            print(f"{setting}, start {start}: {len(found)} scores in {seconds:.1f} s", flush=True)
+            waiting(options.pause)
         keras.backend.clear_session()
-
-
-def _append(path: Path, setting: Setting, start: int, scores: Mapping[str, float], seconds: float) -> None:
-    line = {
-        **dataclasses.asdict(setting),
-        "start": start,
-        "higher_is_better": PROXIES[setting.proxy].higher_is_better,
-        "seconds": round(seconds, 2),
-        "scores": {name: float(f"{value:.9g}") for name, value in scores.items()},
-    }
-    with path.open("a") as file:
-        file.write(json.dumps(line) + "\n")
-    print(f"{setting}, start {start}: {len(scores)} scores in {line['seconds']} s", flush=True)
 
 
 if __name__ == "__main__":
