@@ -61,15 +61,17 @@ class Study:
       network: Its name.
       trainings: File of the trainings.
       metric: What was trained for.
+      draws: Of the bootstrap.
       bands: How many bands of latency.
     """
 
-    def __init__(self, network: str, trainings: Path, metric: str, bands: int = 4) -> None:
+    def __init__(self, network: str, trainings: Path, metric: str, draws: int = 1000, bands: int = 4) -> None:
         facts = json.loads((HERE / f"network_{network}.json").read_text())
         self.shapes: Shapes = facts["sites"]
         self.latency: Mapping[str, float] = facts["latency"]
         self.trainings = read_trainings(trainings, metric)
         self.effects: Effects = effects(self.trainings.values)
+        self._draws = draws
         self._bands = bands
 
     @functools.cached_property
@@ -91,14 +93,15 @@ class Study:
     def bootstraps(self) -> list[Bootstrap]:
         """For each subset, the draws that all intervals come from."""
         values = self.trainings.values - self.effects.seeds
-        return [Bootstrap(values[subset.rows], subset.groups[subset.rows]) for subset in self.subsets]
+        return [Bootstrap(values[subset.rows], subset.groups[subset.rows], self._draws) for subset in self.subsets]
 
     def at(self, rows: np.ndarray) -> Effects:
         """Returns the effects of some of the assignments; the noise is that of all."""
         return dataclasses.replace(self.effects, values=self.effects.values[rows], counts=self.effects.counts[rows])
 
     def judge(self, scores: np.ndarray) -> list[str]:
-        """Returns the cells of a row: correlations of a predictor, NaN where it says nothing, with the effects."""
+        """Returns the cells of a row: correlations of a predictor with the effects; NaN where it says nothing."""
+        scores = np.where(np.isnan(scores), np.nanmean(scores), scores)
         cells = []
         for subset, bootstrap in zip(self.subsets, self.bootstraps, strict=True):
             predicted, values, groups = (
@@ -262,10 +265,13 @@ def main() -> None:
     if len(study.trainings.names) >= FEWEST:
         scores = options.scores or HERE / f"scores_{options.network}.jsonl"
         tables += [trivial(study), fitted(study, other), *proxies(study, scores)]
-    for table in tables:
-        print(table.markdown(), flush=True)
-        if options.out:
-            table.save(options.out, f"{options.network}-{options.metric}")
+    text = "\n".join(table.markdown() for table in tables)
+    print(text)
+    if options.out:
+        prefix = f"{options.network}-{options.metric}"
+        for table in tables:
+            table.save(options.out, prefix)
+        (options.out / f"{prefix}.md").write_text(text.lstrip() + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -27,9 +28,9 @@ class Table:
         lines = [self.header, ["---"] * len(self.header), *self.rows]
         return "\n".join([f"\n## {self.title}\n", *(f"| {' | '.join(cells)} |" for cells in lines)])
 
-    def save(self, folder: Path, name: str) -> None:
-        """Appends the table to `NAME.md`, of which the first begins a new one, and writes it as CSV of its own."""
+    def save(self, folder: Path, prefix: str) -> None:
+        """Writes the table as CSV into a folder; the file is called by the prefix and the title."""
         folder.mkdir(parents=True, exist_ok=True)
-        slug = "".join(letter if letter.isalnum() else "_" for letter in self.title.lower())
-        with (folder / f"{name}-{slug}.csv").open("w", newline="") as file:
+        title = re.sub(r"[^a-z0-9]+", "-", self.title.lower())
+        with (folder / f"{prefix}-{title}.csv").open("w", newline="", encoding="utf-8") as file:
             csv.writer(file, lineterminator="\n").writerows([self.header, *self.rows])

@@ -113,7 +113,7 @@ def between(effect: Effects, groups: np.ndarray) -> float:
     return max(float(np.sum(away**2) / freedom - np.mean(effect.errors**2)), 0.0)
 
 
-def ceilings(effect: Effects, groups: np.ndarray, draws: int = 2000, seed: int = 0) -> tuple[float, float]:
+def ceilings(effect: Effects, groups: np.ndarray, draws: int = 500, seed: int = 0) -> tuple[float, float]:
     """Returns the Kendall and Spearman correlations that the true effects themselves would have with the means.
 
     By simulation from the variance components: the effects, shrunk within groups to the variance that is no noise, keep
