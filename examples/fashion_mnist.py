@@ -7,7 +7,6 @@ import gzip
 import zlib
 from pathlib import Path
 
-import keras
 import numpy as np
 
 from keras_actnas.core import InputError
@@ -17,6 +16,8 @@ FILES = {
     "train": ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"),
     "test": ("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"),
 }
+
+Part = tuple[np.ndarray, np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,21 +43,35 @@ def load(folder: str | None, images: int | None) -> Data:
       folder: Where the four idx files are; None to download them with Keras.
       images: How many training images; None for all.
     """
-    if folder is None:
-        try:
-            train, test = keras.datasets.fashion_mnist.load_data()
-        except Exception as error:  # Keras raises a bare Exception when it cannot download.
-            raise InputError(f"Fashion-MNIST could not be downloaded ({error}); see --data in --help.") from error
-    else:
-        if not Path(folder).is_dir():
-            raise InputError(f"Expected --data to be a folder. Received: {folder}, which is none.")
-        train, test = (tuple(read_idx(Path(folder) / name) for name in FILES[part]) for part in ("train", "test"))
+    train, test = read(folder)
     available = len(train[0])
     if images is not None and images > available:
         raise InputError(f"Expected --images of {available} at most. Received: {images}.")
     scaled = ((part.astype("float32") / 255 - 0.286)[..., None] / 0.353 for part in (train[0][:images], test[0]))
     train_images, test_images = scaled
     return Data(train_images, train[1][:images].astype("int32"), test_images, test[1].astype("int32"))
+
+
+def read(folder: str | None) -> tuple[Part, Part]:
+    """Returns the training part and the test part as they are: images of bytes (n, 28, 28), and labels.
+
+    Args:
+      folder: Where the four idx files are; None to download them with Keras.
+    """
+    if folder is None:
+        import keras
+
+        try:
+            train, test = keras.datasets.fashion_mnist.load_data()
+        except Exception as error:  # Keras raises a bare Exception when it cannot download.
+            raise InputError(f"Fashion-MNIST could not be downloaded ({error}); see --data in --help.") from error
+        return train, test
+    if not Path(folder).is_dir():
+        raise InputError(f"Expected --data to be a folder. Received: {folder}, which is none.")
+    train, test = (
+        (read_idx(Path(folder) / images), read_idx(Path(folder) / labels)) for images, labels in FILES.values()
+    )
+    return train, test
 
 
 def read_idx(path: Path) -> np.ndarray:

@@ -58,7 +58,7 @@ def image_batch(
         )
     if not 0 < pixel_max < math.inf:
         raise InputError(f"Expected pixel_max above 0, such as 1 or 255. Received: {pixel_max}.")
-    paths = _sample_paths() if folder is None else _image_paths(Path(folder))
+    paths = sample_photographs() if folder is None else _image_paths(Path(folder))
     rng = np.random.default_rng(seed)
     order = rng.permutation(len(paths))
     photos: dict[int, Any] = {}
@@ -80,7 +80,13 @@ def _pillow() -> Any:
     return PIL.Image
 
 
-def _sample_paths() -> list[Path]:
+def sample_photographs() -> list[Path]:
+    """Returns the photographs that scikit-image ships.
+
+    Raises:
+      InputError: It ships them no more.
+      MissingDependencyError: It is not installed.
+    """
     try:
         import skimage
     except ImportError as error:

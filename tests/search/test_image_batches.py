@@ -6,7 +6,7 @@ from PIL import Image
 
 from keras_actnas.core import InputError
 from keras_actnas.search import image_batch
-from keras_actnas.search.images import _SAMPLES, SUFFIXES, _sample_paths
+from keras_actnas.search.images import _SAMPLES, SUFFIXES, sample_photographs
 
 
 @pytest.fixture
@@ -98,8 +98,8 @@ def test_a_pixel_max_that_cannot_be(folder, value):
 
 
 def test_the_samples_are_there():
-    assert [path.name for path in _sample_paths()] == list(_SAMPLES)
-    assert all(path.suffix in SUFFIXES for path in _sample_paths())
+    assert [path.name for path in sample_photographs()] == list(_SAMPLES)
+    assert all(path.suffix in SUFFIXES for path in sample_photographs())
     batch = image_batch(None, 16, (48, 64, 3))
     assert distinct(batch) == 16
     assert 0.1 < batch.mean() < 0.9

@@ -1,0 +1,270 @@
+"""Makes a detection data set of real pixels: items of Fashion-MNIST placed on photographs, in the format of YOLO.
+
+  python examples/detect_items/items.py --data /usr/share/datasets/fashion-mnist --out datasets/items
+
+Ten classes, one to five items an image. Training images show items of Fashion-MNIST's training set on crops of some
+photographs, validation images items of its test set on crops of the others. Every item is cut out of its black
+background, scaled, turned, mirrored and tinted; its box is that of its own pixels. The same seed gives the same images.
+The photographs are those of --photos, a folder, or the ten that scikit-image and Ultralytics ship.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import yaml
+
+from keras_actnas.core import InputError, MissingDependencyError
+from keras_actnas.integrations.detection.photographs import find_photographs, read_photograph
+from keras_actnas.search.images import sample_photographs
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from fashion_mnist import CLASSES, Part, read
+
+SIZE = 160
+COUNTS = {"train": 2000, "val": 400}
+MOST_ITEMS = 5
+SCALES = (24, 72)
+"""Longer side of an item in pixels, of an image of `SIZE`; in others in proportion."""
+
+_BLACK = 10  # Up to here a pixel is background, out of 255.
+_OVERLAP = 0.15  # Of the smaller of two boxes, at most.
+_TRIES = 20
+_RECORD = "items.json"
+
+
+def make_dataset(
+    out: Path,
+    data: str | None,
+    photos: str | None,
+    counts: dict[str, int] | None = None,
+    size: int = SIZE,
+    seed: int = 0,
+) -> Path:
+    """Writes a data set, unless it is there already, and returns the path of its data.yaml.
+
+    Args:
+      out: A new folder for it.
+      data: Folder of Fashion-MNIST; None to download it with Keras.
+      photos: Folder of photographs; None for those that scikit-image and Ultralytics ship.
+      counts: Images of each split, "train" and "val".
+      size: Height and width of the images, in pixels.
+      seed: Seed of everything random.
+
+    Raises:
+      InputError: The folder holds something else, or what the images are made from cannot be used.
+    """
+    counts = dict(counts or COUNTS)
+    if min(counts.values()) < 1:
+        raise InputError(f"Expected images in each split (--train, --val). Received: {counts}.")
+    if size < 32 or size % 32:
+        raise InputError(f"Expected a size of 32 pixels or a multiple, which a YOLO takes (--size). Received: {size}.")
+    paths = dict(
+        zip(
+            counts,
+            split_photographs(shipped_photographs() if photos is None else find_photographs([photos])),
+            strict=True,
+        )
+    )
+    record = {
+        "counts": counts,
+        "size": size,
+        "seed": seed,
+        "photos": {name: [path.name for path in part] for name, part in paths.items()},
+    }
+    if out.exists():
+        _check_same(out, record)
+        return out / "data.yaml"
+    parts = dict(zip(counts, read(data), strict=True))
+    unfinished = out.with_name(f"{out.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    for number, (split, count) in enumerate(counts.items()):
+        photographs = [read_photograph(path) for path in paths[split]]
+        for kind in ("images", "labels"):
+            (unfinished / kind / split).mkdir(parents=True)
+        for index in range(count):
+            # A generator for each: an image is the same whatever the number of images.
+            rng = np.random.default_rng((seed, number, index))
+            image, rows = make_image(photographs, parts[split], size, rng)
+            name = f"{index:05}"
+            cv2.imwrite(
+                str(unfinished / "images" / split / f"{name}.jpg"), image[..., ::-1], (cv2.IMWRITE_JPEG_QUALITY, 95)
+            )
+            lines = [f"{label} " + " ".join(f"{value / size:.6f}" for value in box) for label, box in rows]
+            (unfinished / "labels" / split / f"{name}.txt").write_text("\n".join(lines) + "\n")
+    content = {**{split: f"images/{split}" for split in counts}, "names": dict(enumerate(CLASSES))}
+    (unfinished / "data.yaml").write_text(yaml.safe_dump({"path": str(out.resolve()), **content}, sort_keys=False))
+    (unfinished / _RECORD).write_text(json.dumps(record, indent=1) + "\n")
+    unfinished.rename(out)
+    return out / "data.yaml"
+
+
+def shipped_photographs() -> list[Path]:
+    """Returns the photographs that scikit-image and Ultralytics ship, without importing either's slow parts."""
+    found = importlib.util.find_spec("ultralytics")
+    if found is None or found.origin is None:
+        raise MissingDependencyError("ultralytics", "ultralytics", "A data set on its photographs")
+    return [*sample_photographs(), *find_photographs([Path(found.origin).parent / "assets"])]
+
+
+def split_photographs(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
+    """Returns those for training, and those for validation: every third by name, or one of two.
+
+    >>> split_photographs([Path(name) for name in "edcba"])[1]
+    [PosixPath('c')]
+    """
+    paths = sorted(paths, key=lambda path: path.name)
+    if len(paths) < 2:
+        raise InputError(
+            f"Expected two photographs at least (--photos), one to train on and one to validate on. Received: "
+            f"{len(paths)}."
+        )
+    val = paths[2::3] or paths[-1:]
+    return [path for path in paths if path not in val], val
+
+
+def make_image(
+    photographs: Sequence[np.ndarray], part: Part, size: int, rng: np.random.Generator
+) -> tuple[np.ndarray, list[tuple[int, tuple[float, float, float, float]]]]:
+    """Returns an image, uint8 (size, size, 3), RGB, and its items: class, and centre, width and height in pixels."""
+    image = crop(photographs[rng.integers(len(photographs))], size, rng)
+    images, labels = part
+    boxes: list[np.ndarray] = []
+    rows = []
+    for _ in range(rng.integers(1, MOST_ITEMS + 1)):
+        label = int(rng.integers(len(CLASSES)))
+        colours, alpha = dress(images[rng.choice(np.flatnonzero(labels == label))], size, rng)
+        height, width = alpha.shape
+        corner = _free_corner(boxes, height, width, size, rng)
+        if corner is None:
+            continue
+        top, left = corner
+        place = image[top : top + height, left : left + width]
+        place[:] = np.round(alpha[..., None] * colours + (1 - alpha[..., None]) * place)
+        boxes.append(np.array((top, left, top + height, left + width)))
+        rows.append((label, (left + width / 2, top + height / 2, float(width), float(height))))
+    return image, rows
+
+
+def crop(photograph: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
+    """Returns a random square of a photograph, a third to all of its shorter side, scaled, some of them mirrored."""
+    height, width = photograph.shape[:2]
+    side = int(min(height, width) * rng.uniform(1 / 3, 1))
+    top, left = rng.integers(height - side + 1), rng.integers(width - side + 1)
+    square = photograph[top : top + side, left : left + side]
+    scaled = cv2.resize(square, (size, size), interpolation=cv2.INTER_AREA)
+    return np.ascontiguousarray(scaled[:, ::-1] if rng.random() < 0.5 else scaled)
+
+
+def dress(item: np.ndarray, size: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Returns an item as it is placed: its colours (height, width, 3), 0 .. 255, and its opacity, 0 .. 1.
+
+    Args:
+      item: uint8 (28, 28), bright on black.
+      size: Of the image that it is for.
+      rng: Where scale, angle, mirror image, contrast and tint come from.
+    """
+    mask = cut_out(item)
+    top, left, bottom, right = _bounds(mask)
+    longest = rng.uniform(*SCALES) * size / SIZE
+    turn = cv2.getRotationMatrix2D(
+        ((left + right) / 2, (top + bottom) / 2), rng.uniform(-25, 25), longest / max(bottom - top, right - left)
+    )
+    if rng.random() < 0.5:
+        item, mask = item[:, ::-1], mask[:, ::-1]
+        turn[:, 2] += turn[:, 0] * (left + right - 28)
+    side = int(np.ceil(longest * 1.5)) + 4  # Whatever the angle, the item is inside.
+    turn[:, 2] += side / 2 - np.array(((left + right) / 2, (top + bottom) / 2))
+    grey, opacity = (
+        cv2.warpAffine(np.ascontiguousarray(one, np.float32), turn, (side, side), flags=cv2.INTER_LINEAR)
+        for one in (item, mask)
+    )
+    alpha = np.clip((opacity - 0.3) / 0.4, 0, 1)
+    top, left, bottom, right = _bounds(alpha >= 0.5)
+    dark, bright = rng.uniform(0, 70), rng.uniform(170, 255)
+    tint = 1 - rng.uniform(0, 0.6) * rng.random(3)
+    # By its own brightest pixel: some items are nearly black, and would be holes in the photograph.
+    shade = dark + (bright - dark) * np.clip(grey / item.max(), 0, 1)
+    return (shade[..., None] * tint)[top:bottom, left:right], alpha[top:bottom, left:right]
+
+
+def cut_out(item: np.ndarray) -> np.ndarray:
+    """Returns where an item is, bool (28, 28): all but the black that reaches the border.
+
+    Black inside of an item, such as the dark print of a shirt, belongs to it, and so do the gaps between the straps of
+    a sandal that are closed.
+    """
+    ground = np.pad((item <= _BLACK).astype(np.uint8), 1, constant_values=1)
+    cv2.floodFill(ground, None, (0, 0), 2)
+    return ground[1:-1, 1:-1] != 2
+
+
+def _bounds(mask: np.ndarray) -> tuple[int, int, int, int]:
+    """Returns top, left, bottom and right of what is true."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1
+
+
+def _free_corner(
+    boxes: Sequence[np.ndarray], height: int, width: int, size: int, rng: np.random.Generator
+) -> tuple[int, int] | None:
+    """Returns a place for a box among others, top and left; None when none is found."""
+    for _ in range(_TRIES):
+        top, left = int(rng.integers(size - height + 1)), int(rng.integers(size - width + 1))
+        box = np.array((top, left, top + height, left + width))
+        if all(_shared(box, other) <= _OVERLAP for other in boxes):
+            return top, left
+    return None
+
+
+def _shared(box: np.ndarray, other: np.ndarray) -> float:
+    """Returns which share of the smaller of two boxes both have in common."""
+    inner = np.clip(np.minimum(box[2:], other[2:]) - np.maximum(box[:2], other[:2]), 0, None)
+    return float(inner.prod() / min((one[2:] - one[:2]).prod() for one in (box, other)))
+
+
+def _check_same(out: Path, record: dict[str, object]) -> None:
+    try:
+        found = json.loads((out / _RECORD).read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"Expected a new folder (--out), or a data set made here. Received: {out} ({error})."
+        ) from error
+    for name, value in record.items():
+        if found.get(name) != value:
+            raise InputError(
+                f"Expected the data set in {out} to be of {name}={value}. Received: one of {name}={found.get(name)}; "
+                "choose another folder."
+            )
+
+
+def main() -> None:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--data", help="folder with the four idx .gz files of Fashion-MNIST (default: Keras downloads them)"
+    )
+    parser.add_argument("--photos", help="folder of photographs (default: those of scikit-image and Ultralytics)")
+    parser.add_argument("--train", type=int, default=COUNTS["train"], help="training images (default: %(default)s)")
+    parser.add_argument("--val", type=int, default=COUNTS["val"], help="validation images (default: %(default)s)")
+    parser.add_argument("--size", type=int, default=SIZE, help="height and width in pixels (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
+    parser.add_argument("--out", default="datasets/items", help="a new folder (default: %(default)s)")
+    options = parser.parse_args()
+    try:
+        counts = {"train": options.train, "val": options.val}
+        print(make_dataset(Path(options.out), options.data, options.photos, counts, options.size, options.seed))
+    except InputError as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()
