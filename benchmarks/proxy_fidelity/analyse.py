@@ -243,6 +243,23 @@ def extremes(study: Study, count: int = 8) -> Table:
     return Table("Best and worst", ["network", "value", "standard error", "activations"], rows)
 
 
+def summary(study: Study, tables: Sequence[Table]) -> Table:
+    """Returns the aim, 0.6 or 80 % of the ceiling, whichever is lower, and the row of each table that is best over all.
+
+    The best of many rows is partly the best by chance.
+    """
+    everything = study.subsets[0]
+    ceiling = ceilings(study.at(everything.rows), everything.groups)[0]
+    rows = [["ceiling", "", f"{ceiling:.2f}"], ["aim", "", f"{np.fmin(0.6, 0.8 * ceiling):.2f}"]]
+    for table in tables:
+        column = table.header.index(COLUMNS[0])
+        values = [float(row[column].split()[0]) for row in table.rows]
+        best = table.rows[int(np.nanargmax(values))] if values else None
+        if best:
+            rows.append([table.title, " ".join(best[:column]), best[column]])
+    return Table("Kendall, all", ["", "which", "correlation"], rows)
+
+
 def _with_interval(value: float, interval: tuple[float, float]) -> str:
     return f"{value:+.2f} [{interval[0]:+.2f}, {interval[1]:+.2f}]"
 
@@ -264,7 +281,9 @@ def main() -> None:
     tables = [variances(study), extremes(study), networks(study)]
     if len(study.trainings.names) >= FEWEST:
         scores = options.scores or HERE / f"scores_{options.network}.jsonl"
-        tables += [trivial(study), fitted(study, other), *proxies(study, scores)]
+        judged = [trivial(study), fitted(study, other)]
+        by_proxy, by_starts = proxies(study, scores)
+        tables += [*judged, by_proxy, by_starts, summary(study, [*judged, by_proxy])]
     text = "\n".join(table.markdown() for table in tables)
     print(text)
     if options.out:

@@ -49,7 +49,7 @@ def proposed(reference: Assignment) -> dict[str, Assignment]:
     """Returns name -> assignment of all proposals for a network of these sites; none where there is no file."""
     for path in sorted(HERE.glob("proposals_*.json")):
         found = {name: Assignment(sites) for name, sites in json.loads(path.read_text()).items()}
-        if all(list(assignment) == list(reference) for assignment in found.values()):
+        if all(set(assignment) == set(reference) for assignment in found.values()):
             return found
     return {}
 

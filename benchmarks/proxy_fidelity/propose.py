@@ -141,9 +141,12 @@ def main() -> None:
     subject = SUBJECTS[options.network](options.data)
     with tempfile.TemporaryDirectory() as temporary:
         proposer = Proposer(subject, options.device, Path(options.out or temporary, options.network))
-        found = dict(proposer.proposals())
+        # As the study counts the sites, which halves depend on.
+        found = {
+            name: Assignment((site, one[site]) for site in subject.reference) for name, one in proposer.proposals()
+        }
         target = found[f"{DEFAULT}, inference"]
-        study = candidates(target, proposals=False)
+        study = candidates(subject.reference, proposals=False)
         for number, one in enumerate(proposer.matched(target, options.matched, list(study.values()))):
             found[f"as fast as the default, {number}"] = one
         every = {**study, **found}

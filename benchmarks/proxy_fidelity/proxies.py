@@ -19,13 +19,12 @@ import keras
 import tensorflow as tf
 from candidates import candidates
 from score_lines import Setting, append_scores, read_scores
+from study import waiting
 from subjects import SUBJECTS, Subject
-from train import waiting
 
-from keras_actnas.core import CANDIDATES, Assignment
+from keras_actnas.core import CANDIDATES, Assignment, InputError
 from keras_actnas.search.proxies import PROXIES, Task, proxies_on
 from keras_actnas.search.proxies.tasks import compute_here, in_order
-from keras_actnas.search.switchable import switchable_sites
 
 COMPARED = ("nwot", "nwot_batch", "jacob_cov", "grad_norm", "synflow", "sensitivity", "sensitivity_batch")
 """The proxies that need images and no labels."""
@@ -71,6 +70,10 @@ def trained(subject: Subject, path: Path) -> keras.Model:
         model = subject.build(subject.size)
         model.load_weights(path)
         return model
+    if subject.train is None:
+        raise InputError(
+            f"Expected proxies of an untrained {subject.name} (--proxies). Received: one of a trained one."
+        )
     model = subject.train()
     model.save_weights(path)
     return model
@@ -95,7 +98,7 @@ def main() -> None:
     tf.config.threading.set_inter_op_parallelism_threads(1)
     tf.get_logger().setLevel("ERROR")  # Each setting compiles its network: no reason to warn.
     subject, path = SUBJECTS[options.network](options.data), Path(options.out)
-    assignments = candidates(switchable_sites(subject.build(subject.size)), options.count).values()
+    assignments = candidates(subject.reference, options.count).values()
     done, _ = read_scores(path)
     for setting in settings(subject, options.proxies, options.batches, options.sizes):
         usual = (setting.batch, setting.size) == (middle(options.batches), subject.size)
