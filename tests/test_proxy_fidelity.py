@@ -12,7 +12,17 @@ from scipy.stats import kendalltau, spearmanr
 from keras_actnas.core import Assignment, InputError
 
 FOLDER = Path(__file__).parents[1] / "benchmarks/proxy_fidelity"
-NAMES = ("analyse", "calibrated", "candidates", "correlation", "predictors", "printed", "score_lines", "trainings")
+NAMES = (
+    "analyse",
+    "calibrated",
+    "candidates",
+    "correlation",
+    "predictors",
+    "printed",
+    "score_lines",
+    "study",
+    "trainings",
+)
 
 
 @pytest.fixture(scope="module")
@@ -182,7 +192,11 @@ def test_damaged_files(study, trained, tmp_path):
         read(trained, "mAP")
     with pytest.raises(InputError, match=r"Received: .*missing.jsonl \(FileNotFoundError"):
         read(tmp_path / "missing.jsonl", "accuracy")
-    line = json.loads(trained.read_text().splitlines()[0])
+    text = trained.read_text()
+    trained.write_text(text + '{"name": "all re')  # Being written.
+    assert len(read(trained, "accuracy").names) == len({json.loads(line)["name"] for line in text.splitlines()})
+    trained.write_text(text)
+    line = json.loads(text.splitlines()[0])
     trained.write_text(trained.read_text() + json.dumps({**line, "recipe": {"epochs": 2}}) + "\n")
     with pytest.raises(InputError, match="Expected trainings of one recipe"):
         read(trained, "accuracy")

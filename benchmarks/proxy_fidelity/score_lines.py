@@ -7,6 +7,8 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from study import read_lines
+
 from keras_actnas.core import Assignment, InputError
 
 
@@ -43,8 +45,7 @@ def read_scores(path: Path) -> tuple[Scores, dict[str, bool]]:
     found: Scores = {}
     higher: dict[str, bool] = {}
     try:
-        for text in path.read_text().splitlines() if path.exists() else ():
-            line = json.loads(text)
+        for line in read_lines(path):
             setting = Setting(*(line[field.name] for field in dataclasses.fields(Setting)))
             found.setdefault(setting, {}).setdefault(line["start"], {}).update(line["scores"])
             higher[setting.proxy] = line["higher_is_better"]

@@ -44,7 +44,8 @@ def read_trainings(path: str | Path, metric: str) -> Trainings:
       InputError: The file is missing or empty, a line is damaged or lacks the metric, or the recipes differ.
     """
     try:
-        lines = [json.loads(line) for line in Path(path).read_text().splitlines()]
+        whole, _, _ = Path(path).read_text().rpartition("\n")  # The last line may be being written.
+        lines = [json.loads(line) for line in whole.splitlines()]
         found = {(line["name"], line["seed"]): float(line[metric]) for line in lines}
         assignments = {line["name"]: Assignment(line["assignment"]) for line in lines}
         recipes = {json.dumps(line["recipe"], sort_keys=True) for line in lines}
