@@ -30,18 +30,19 @@ COMPARED = ("nwot", "nwot_batch", "jacob_cov", "grad_norm", "synflow", "sensitiv
 """The proxies that need images and no labels."""
 
 
-def settings(subject: Subject, proxies: Sequence[str], batches: Sequence[int], sizes: Sequence[int]) -> list[Setting]:
+def settings(subject: Subject, proxies: Sequence[str], batches: Sequence[int]) -> list[Setting]:
     """Returns the settings to compare, without those that make no difference to a proxy."""
     usual = middle(batches)
-    looks = [(batch, subject.size) for batch in batches] + [(usual, size) for size in sizes if size != subject.size]
+    of_batch = [(batch, subject.size) for batch in batches]
+    of_size = [(usual, size) for size in subject.others]
     found = []
     for name in proxies:
         fixed = PROXIES[name].batch_norm or ("inference" if f"{name}_batch" in PROXIES else None)
         for mode in (fixed,) if fixed else ("inference", "batch"):
-            # A network is trained at one resolution; SynFlow looks at no image.
-            own = [look for look in looks if look[1] == subject.size] if PROXIES[name].trained else looks
-            own = [look for look in own if look[0] == usual] if name == "synflow" else own
-            found += [Setting(name, mode, batch, size) for batch, size in own]
+            # SynFlow looks at no image; a network is trained at one resolution.
+            looks = [(usual, subject.size)] if name == "synflow" else of_batch
+            looks = looks if PROXIES[name].trained else [*looks, *of_size]
+            found += [Setting(name, mode, batch, size) for batch, size in looks]
     return found
 
 
@@ -86,7 +87,6 @@ def main() -> None:
     parser.add_argument("--data", help="folder of the images; see train.py")
     parser.add_argument("--proxies", nargs="*", default=COMPARED, choices=PROXIES)
     parser.add_argument("--batches", type=int, nargs="*", default=[16, 64, 128])
-    parser.add_argument("--sizes", type=int, nargs="*", default=[20, 28, 40], help="resolutions, pixels")
     parser.add_argument("--starts", type=int, default=8, help="of the middle batch size at the training's resolution")
     parser.add_argument("--others", type=int, default=3, help="starts of the other batch sizes and resolutions")
     parser.add_argument("--count", type=int, default=64, help="assignments besides the proposals")
@@ -100,7 +100,7 @@ def main() -> None:
     subject, path = SUBJECTS[options.network](options.data), Path(options.out)
     assignments = candidates(subject.reference, options.count).values()
     done, _ = read_scores(path)
-    for setting in settings(subject, options.proxies, options.batches, options.sizes):
+    for setting in settings(subject, options.proxies, options.batches):
         usual = (setting.batch, setting.size) == (middle(options.batches), subject.size)
         starts = range(options.starts if usual else options.others)
         known = {start: done.get(setting, {}).get(start, {}) for start in starts}

@@ -20,7 +20,8 @@ class Subject:
 
     Attributes:
       name: What files about it are called.
-      size: Height and width of its images, pixels.
+      size: Height and width of its images in the training, pixels.
+      others: Other resolutions to score it at.
       build: Takes a size; returns the network with new weights.
       images: All its training images, as it sees them, shape (count, size, size, channels).
       train: Returns the network as the study's training of seed 0 leaves it; None where it is not kept.
@@ -29,6 +30,7 @@ class Subject:
 
     name: str
     size: int
+    others: tuple[int, ...]
     build: Callable[[int], keras.Model]
     images: np.ndarray
     train: Callable[[], keras.Model] | None
@@ -61,7 +63,7 @@ def residual_subject(data: str | None) -> Subject:
         trainer.train(trainer.reference, 0, epochs=12)
         return trainer.reference_model()
 
-    return Subject("residual", 28, build, found.train_images, train, current_assignment(build(28)))
+    return Subject("residual", 28, (20, 40), build, found.train_images, train, current_assignment(build(28)))
 
 
 def detector_subject(data: str | None) -> Subject:
@@ -75,14 +77,14 @@ def detector_subject(data: str | None) -> Subject:
 
     if data is None:
         raise InputError("Expected the data.yaml of the detector's data set (--data). Received: none.")
-    found = load_images(data, "train", 96, 1024)
+    found = load_images(data, "train", 64, 1024)
     images = found.pixels.permute(0, 2, 3, 1).numpy().astype("float32") / 255
 
     def build(size: int) -> keras.Model:
         return from_ultralytics(str(NETWORK), (size, size, 3), len(found.names))
 
     reference = current_torch_assignment(build_network(read_description(NETWORK), len(found.names)))
-    return Subject("detector", 96, build, images, None, reference)
+    return Subject("detector", 64, (32, 96), build, images, None, reference)
 
 
 SUBJECTS = {"residual": residual_subject, "detector": detector_subject}
