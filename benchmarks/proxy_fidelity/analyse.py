@@ -226,7 +226,7 @@ def networks(study: Study) -> Table:
             continue
         away = effect.values[row] - effect.values[silu]
         error = float(np.hypot(effect.errors[row], effect.errors[silu])) if row != silu else 0.0
-        latency = study.latency[name] / study.latency["all silu"]
+        latency = study.latency.get(name, np.nan) / study.latency["all silu"]
         rows.append([name, f"{latency:.3f}", f"{effect.values[row]:.5f}", f"{away:+.5f}", f"{error:.5f}"])
     header = ["network", "latency / SiLU's", "value", "over SiLU's", "standard error of that"]
     return Table("Uniform networks and proposals", header, rows)
