@@ -1,12 +1,13 @@
 """Trains every assignment of the study in a small YOLOv8 with several seeds; a killed run goes on where it was.
 
+  python examples/detect_items/items.py --data FOLDER --train 10000 --val 2000 --size 64 --scales 48 96 --out items
   python benchmarks/proxy_fidelity/train_detector.py --data items/data.yaml --seeds 2 --out detector.jsonl
 
-The network, its loss and its assignment of objects to cells are Ultralytics'; the loop is not `YOLO.train()`, whose
-start and whose validation after each epoch would take as long as a training does here. All images are in memory, and
-flipped at random. Assignments of one seed share initial weights, the order of the images, the flips and the learning
-rate, so that they differ in nothing but activations. What is tested are the averaged weights (EMA), on images that were
-not trained on: mAP as COCO defines it, and the loss.
+The network (`detector.yaml`), its loss and its matching of objects and cells are Ultralytics'; the loop is not
+`YOLO.train()`, whose start and validations would take as long as a whole training takes here. All images are in memory,
+and flipped at random. Assignments of one seed share initial weights, the order of the images, the flips and the
+learning rate, so that they differ in nothing but activations. What is tested are the averaged weights (EMA), on images
+that were not trained on: COCO's mAP, and the loss. It needs `pip install -e ".[ultralytics,detect]"`.
 """
 
 from __future__ import annotations
@@ -25,15 +26,13 @@ from ultralytics.utils.loss import v8DetectionLoss
 from ultralytics.utils.torch_utils import ModelEMA
 
 from keras_actnas.core import Assignment
-from keras_actnas.integrations import Suppression, apply_assignment, current_torch_assignment
-from keras_actnas.integrations.detection.evaluation import average_precision
+from keras_actnas.integrations import apply_assignment, current_torch_assignment
+from keras_actnas.integrations.detection.evaluation import EVALUATION, average_precision
 from keras_actnas.integrations.exchange.description import build_network, read_description
 
 NETWORK = Path(__file__).with_name("detector.yaml")
 WARMUP = 0.05
 """Share of the steps in which the learning rate rises: from the first step at full rate, training may diverge."""
-SUPPRESSION = Suppression(confidence=0.01, multi_label=True)
-"""Boxes below this confidence would change the fourth digit of the mAP, and take most of the time of a test."""
 RECIPE = ("size", "images", "tested", "epochs", "batch", "rate", "decay", "tau")
 
 
@@ -103,7 +102,7 @@ class Trainer:
             total += measure(outputs, batch)[0].sum().item()
             for output in outputs[0].permute(0, 2, 1).numpy():
                 centre, half, probabilities = output[:, :2], output[:, 2:4] / 2, output[:, 4:]
-                found.append(SUPPRESSION(np.concatenate([centre - half, centre + half], 1), probabilities))
+                found.append(EVALUATION(np.concatenate([centre - half, centre + half], 1), probabilities))
         metrics = average_precision(self._truths, found, self._tested.names)
         return {
             "map50_95": round(metrics.map50_95, 6),
@@ -123,9 +122,9 @@ def main() -> None:
     """Trains what `--out` does not have yet, and appends a line of JSON for each training."""
     flags = parser(__doc__)
     flags.add_argument("--data", required=True, help="data.yaml of the data set")
-    flags.add_argument("--size", type=int, default=96, help="pixels that the images are scaled to, a multiple of 32")
-    flags.add_argument("--images", type=int, default=6000, help="training images")
-    flags.add_argument("--tested", type=int, default=1000, help="images to test on, of the split `val`")
+    flags.add_argument("--size", type=int, default=64, help="pixels that the images are scaled to, a multiple of 32")
+    flags.add_argument("--images", type=int, default=10_000, help="training images")
+    flags.add_argument("--tested", type=int, default=2000, help="images to test on, of the split `val`")
     flags.add_argument("--epochs", type=int, default=5)
     flags.add_argument("--batch", type=int, default=32)
     flags.add_argument("--rate", type=float, default=0.003, help="highest learning rate")
