@@ -33,7 +33,7 @@ from keras_actnas.integrations.exchange.description import build_network, read_d
 NETWORK = Path(__file__).with_name("detector.yaml")
 WARMUP = 0.05
 """Share of the steps in which the learning rate rises: from the first step at full rate, training may diverge."""
-RECIPE = ("size", "images", "tested", "epochs", "batch", "rate", "decay", "tau")
+RECIPE = ("size", "images", "tested", "epochs", "batch", "rate", "weight_decay", "average")
 
 
 class Trainer:
@@ -42,7 +42,7 @@ class Trainer:
     Args:
       images: What is trained on.
       tested: What is tested on.
-      options: The flags: epochs, batch, rate, decay, pause.
+      options: The flags: epochs, batch, rate, weight_decay, average, pause.
     """
 
     def __init__(self, images: DetectionImages, tested: DetectionImages, options: argparse.Namespace) -> None:
@@ -55,7 +55,8 @@ class Trainer:
         """Trains from the seed's initial weights; returns what was tested, and the losses of training."""
         network = self._build(seed)
         apply_assignment(network, assignment)
-        averaged = ModelEMA(network, self._options.decay, tau=self._options.tau)
+        # The decay rises from 0 within as many steps as the average is of, so that the first weights do not stay in it.
+        averaged = ModelEMA(network, 1 - 1 / self._options.average, tau=self._options.average)
         losses = self._fit(network, averaged, torch.Generator().manual_seed(seed))
         for trained in (network, averaged.ema):
             if current_torch_assignment(trained) != assignment:
@@ -71,9 +72,9 @@ class Trainer:
     def _fit(self, network: torch.nn.Module, averaged: ModelEMA, order: torch.Generator) -> list[float]:
         """Trains the network and its average; returns the mean loss of each epoch."""
         options, measure = self._options, v8DetectionLoss(network)
-        decayed = [weight for weight in network.parameters() if weight.ndim > 1]
+        kernels = [weight for weight in network.parameters() if weight.ndim > 1]
         others = [weight for weight in network.parameters() if weight.ndim <= 1]
-        groups = [{"params": decayed, "weight_decay": 0.05}, {"params": others, "weight_decay": 0.0}]
+        groups = [{"params": kernels, "weight_decay": options.weight_decay}, {"params": others, "weight_decay": 0.0}]
         optimizer = torch.optim.AdamW(groups, options.rate, fused=True)
         steps = options.epochs * (len(self._images) // options.batch)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step / steps))
@@ -128,8 +129,8 @@ def main() -> None:
     flags.add_argument("--epochs", type=int, default=5)
     flags.add_argument("--batch", type=int, default=32)
     flags.add_argument("--rate", type=float, default=0.003, help="highest learning rate")
-    flags.add_argument("--decay", type=float, default=0.99, help="of the averaged weights, for each step")
-    flags.add_argument("--tau", type=float, default=100)
+    flags.add_argument("--weight_decay", type=float, default=0.05, help="of kernels, not of BatchNorm and biases")
+    flags.add_argument("--average", type=float, default=100, help="steps that the averaged weights (EMA) are of")
     options = flags.parse_args()
     torch.set_num_threads(options.threads)
     images = load_images(options.data, "train", options.size, options.images)
