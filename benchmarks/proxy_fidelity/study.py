@@ -23,7 +23,7 @@ def parser(description: str) -> argparse.ArgumentParser:
     flags.add_argument("--seeds", type=int, default=3)
     flags.add_argument("--first_seed", type=int, default=0)
     flags.add_argument("--count", type=int, default=64, help="assignments")
-    flags.add_argument("--only", help="names of assignments, with commas between them; all when not given")
+    flags.add_argument("--only", help="names of assignments, with semicolons between them; all when not given")
     flags.add_argument("--threads", type=int, default=1)
     flags.add_argument("--pause", default="", help="a file; while it exists, nothing is trained")
     flags.add_argument("--out", required=True, help="JSON lines")
@@ -47,7 +47,7 @@ def run(
     path = Path(options.out)
     done = {(line["seed"], line["name"]) for line in read_lines(path) if line["recipe"] == recipe}
     assignments = candidates(reference, options.count)
-    names = options.only.split(",") if options.only else list(assignments)
+    names = options.only.split(";") if options.only else list(assignments)
     for seed in range(options.first_seed, options.first_seed + options.seeds):
         for name in names:
             if (seed, name) in done:

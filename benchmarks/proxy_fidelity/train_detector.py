@@ -1,12 +1,13 @@
 """Trains every assignment of the study in a small YOLOv8 with several seeds; a killed run goes on where it was.
 
+  python examples/detect_items/items.py --data FOLDER --train 10000 --val 2000 --size 64 --scales 48 96 --out items
   python benchmarks/proxy_fidelity/train_detector.py --data items/data.yaml --seeds 2 --out detector.jsonl
 
-The network, its loss and its assignment of objects to cells are Ultralytics'; the loop is not `YOLO.train()`, whose
-start and whose validation after each epoch would take as long as a training does here. All images are in memory, and
-flipped at random. Assignments of one seed share initial weights, the order of the images, the flips and the learning
-rate, so that they differ in nothing but activations. What is tested are the averaged weights (EMA), on images that were
-not trained on: mAP as COCO defines it, and the loss.
+The network (`detector.yaml`), its loss and its matching of objects and cells are Ultralytics'; the loop is not
+`YOLO.train()`, whose start and validations would take as long as a whole training takes here. All images are in memory,
+and flipped at random. Assignments of one seed share initial weights, the order of the images, the flips and the
+learning rate, so that they differ in nothing but activations. What is tested are the averaged weights (EMA), on images
+that were not trained on: COCO's mAP, and the loss. It needs `pip install -e ".[ultralytics,detect]"`.
 """
 
 from __future__ import annotations
@@ -25,16 +26,14 @@ from ultralytics.utils.loss import v8DetectionLoss
 from ultralytics.utils.torch_utils import ModelEMA
 
 from keras_actnas.core import Assignment
-from keras_actnas.integrations import Suppression, apply_assignment, current_torch_assignment
-from keras_actnas.integrations.detection.evaluation import average_precision
+from keras_actnas.integrations import apply_assignment, current_torch_assignment
+from keras_actnas.integrations.detection.evaluation import EVALUATION, average_precision
 from keras_actnas.integrations.exchange.description import build_network, read_description
 
 NETWORK = Path(__file__).with_name("detector.yaml")
 WARMUP = 0.05
 """Share of the steps in which the learning rate rises: from the first step at full rate, training may diverge."""
-SUPPRESSION = Suppression(confidence=0.01, multi_label=True)
-"""Boxes below this confidence would change the fourth digit of the mAP, and take most of the time of a test."""
-RECIPE = ("size", "images", "tested", "epochs", "batch", "rate", "decay", "tau")
+RECIPE = ("size", "images", "tested", "epochs", "batch", "rate", "weight_decay", "average")
 
 
 class Trainer:
@@ -43,7 +42,7 @@ class Trainer:
     Args:
       images: What is trained on.
       tested: What is tested on.
-      options: The flags: epochs, batch, rate, decay, pause.
+      options: The flags: epochs, batch, rate, weight_decay, average, pause.
     """
 
     def __init__(self, images: DetectionImages, tested: DetectionImages, options: argparse.Namespace) -> None:
@@ -56,7 +55,8 @@ class Trainer:
         """Trains from the seed's initial weights; returns what was tested, and the losses of training."""
         network = self._build(seed)
         apply_assignment(network, assignment)
-        averaged = ModelEMA(network, self._options.decay, tau=self._options.tau)
+        # The decay rises from 0 within as many steps as the average is of, so that the first weights do not stay in it.
+        averaged = ModelEMA(network, 1 - 1 / self._options.average, tau=self._options.average)
         losses = self._fit(network, averaged, torch.Generator().manual_seed(seed))
         for trained in (network, averaged.ema):
             if current_torch_assignment(trained) != assignment:
@@ -72,9 +72,9 @@ class Trainer:
     def _fit(self, network: torch.nn.Module, averaged: ModelEMA, order: torch.Generator) -> list[float]:
         """Trains the network and its average; returns the mean loss of each epoch."""
         options, measure = self._options, v8DetectionLoss(network)
-        decayed = [weight for weight in network.parameters() if weight.ndim > 1]
+        kernels = [weight for weight in network.parameters() if weight.ndim > 1]
         others = [weight for weight in network.parameters() if weight.ndim <= 1]
-        groups = [{"params": decayed, "weight_decay": 0.05}, {"params": others, "weight_decay": 0.0}]
+        groups = [{"params": kernels, "weight_decay": options.weight_decay}, {"params": others, "weight_decay": 0.0}]
         optimizer = torch.optim.AdamW(groups, options.rate, fused=True)
         steps = options.epochs * (len(self._images) // options.batch)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step / steps))
@@ -103,7 +103,7 @@ class Trainer:
             total += measure(outputs, batch)[0].sum().item()
             for output in outputs[0].permute(0, 2, 1).numpy():
                 centre, half, probabilities = output[:, :2], output[:, 2:4] / 2, output[:, 4:]
-                found.append(SUPPRESSION(np.concatenate([centre - half, centre + half], 1), probabilities))
+                found.append(EVALUATION(np.concatenate([centre - half, centre + half], 1), probabilities))
         metrics = average_precision(self._truths, found, self._tested.names)
         return {
             "map50_95": round(metrics.map50_95, 6),
@@ -123,14 +123,14 @@ def main() -> None:
     """Trains what `--out` does not have yet, and appends a line of JSON for each training."""
     flags = parser(__doc__)
     flags.add_argument("--data", required=True, help="data.yaml of the data set")
-    flags.add_argument("--size", type=int, default=96, help="pixels that the images are scaled to, a multiple of 32")
-    flags.add_argument("--images", type=int, default=6000, help="training images")
-    flags.add_argument("--tested", type=int, default=1000, help="images to test on, of the split `val`")
+    flags.add_argument("--size", type=int, default=64, help="pixels that the images are scaled to, a multiple of 32")
+    flags.add_argument("--images", type=int, default=10_000, help="training images")
+    flags.add_argument("--tested", type=int, default=2000, help="images to test on, of the split `val`")
     flags.add_argument("--epochs", type=int, default=5)
     flags.add_argument("--batch", type=int, default=32)
     flags.add_argument("--rate", type=float, default=0.003, help="highest learning rate")
-    flags.add_argument("--decay", type=float, default=0.99, help="of the averaged weights, for each step")
-    flags.add_argument("--tau", type=float, default=100)
+    flags.add_argument("--weight_decay", type=float, default=0.05, help="of kernels, not of BatchNorm and biases")
+    flags.add_argument("--average", type=float, default=100, help="steps that the averaged weights (EMA) are of")
     options = flags.parse_args()
     torch.set_num_threads(options.threads)
     images = load_images(options.data, "train", options.size, options.images)

@@ -33,7 +33,9 @@ SIZE = 160
 COUNTS = {"train": 2000, "val": 400}
 MOST_ITEMS = 5
 SCALES = (24, 72)
-"""Longer side of an item in pixels, of an image of `SIZE`; in others in proportion."""
+"""Longer side of an item in pixels, from and to, in an image of `SIZE`; in others in proportion."""
+LARGEST = 112
+"""Longer side of an item that lies inside of such an image however it is turned."""
 
 _BLACK = 10  # Up to here a pixel is background, out of 255.
 _OVERLAP = 0.15  # Of the smaller of two boxes, at most.
@@ -48,6 +50,7 @@ def make_dataset(
     counts: dict[str, int] | None = None,
     size: int = SIZE,
     seed: int = 0,
+    scales: tuple[int, int] = SCALES,
 ) -> Path:
     """Writes a data set, unless it is there already, and returns the path of its data.yaml.
 
@@ -58,6 +61,7 @@ def make_dataset(
       counts: Images of each split, "train" and "val".
       size: Height and width of the images, in pixels.
       seed: Seed of everything random.
+      scales: Longer side of the smallest and of the largest items, as `SCALES` has it.
 
     Raises:
       InputError: The folder holds something else, or what the images are made from cannot be used.
@@ -67,6 +71,10 @@ def make_dataset(
         raise InputError(f"Expected images in each split (--train, --val). Received: {counts}.")
     if size < 32 or size % 32:
         raise InputError(f"Expected a size of 32 pixels or a multiple, which a YOLO takes (--size). Received: {size}.")
+    if not 8 <= scales[0] <= scales[1] <= LARGEST:
+        raise InputError(
+            f"Expected items from 8 to {LARGEST} pixels, in images of {SIZE} (--scales). Received: {scales}."
+        )
     paths = dict(
         zip(
             counts,
@@ -78,6 +86,7 @@ def make_dataset(
         "counts": counts,
         "size": size,
         "seed": seed,
+        "scales": list(scales),
         "photos": {name: [path.name for path in part] for name, part in paths.items()},
     }
     if out.exists():
@@ -93,7 +102,7 @@ def make_dataset(
         for index in range(count):
             # A generator for each: an image is the same whatever the number of images.
             rng = np.random.default_rng((seed, number, index))
-            image, rows = make_image(photographs, parts[split], size, rng)
+            image, rows = make_image(photographs, parts[split], size, rng, scales)
             name = f"{index:05}"
             cv2.imwrite(
                 str(unfinished / "images" / split / f"{name}.jpg"), image[..., ::-1], (cv2.IMWRITE_JPEG_QUALITY, 95)
@@ -132,7 +141,11 @@ def split_photographs(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
 
 
 def make_image(
-    photographs: Sequence[np.ndarray], part: Part, size: int, rng: np.random.Generator
+    photographs: Sequence[np.ndarray],
+    part: Part,
+    size: int,
+    rng: np.random.Generator,
+    scales: tuple[int, int] = SCALES,
 ) -> tuple[np.ndarray, list[tuple[int, tuple[float, float, float, float]]]]:
     """Returns an image, uint8 (size, size, 3), RGB, and its items: class, and centre, width and height in pixels."""
     image = crop(photographs[rng.integers(len(photographs))], size, rng)
@@ -141,7 +154,7 @@ def make_image(
     rows = []
     for _ in range(rng.integers(1, MOST_ITEMS + 1)):
         label = int(rng.integers(len(CLASSES)))
-        colours, alpha = dress(images[rng.choice(np.flatnonzero(labels == label))], size, rng)
+        colours, alpha = dress(images[rng.choice(np.flatnonzero(labels == label))], size, rng, scales)
         height, width = alpha.shape
         corner = _free_corner(boxes, height, width, size, rng)
         if corner is None:
@@ -164,17 +177,20 @@ def crop(photograph: np.ndarray, size: int, rng: np.random.Generator) -> np.ndar
     return np.ascontiguousarray(scaled[:, ::-1] if rng.random() < 0.5 else scaled)
 
 
-def dress(item: np.ndarray, size: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def dress(
+    item: np.ndarray, size: int, rng: np.random.Generator, scales: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray]:
     """Returns an item as it is placed: its colours (height, width, 3), 0 .. 255, and its opacity, 0 .. 1.
 
     Args:
       item: uint8 (28, 28), bright on black.
       size: Of the image that it is for.
       rng: Where scale, angle, mirror image, contrast and tint come from.
+      scales: As `make_dataset` takes them.
     """
     mask = cut_out(item)
     top, left, bottom, right = _bounds(mask)
-    longest = rng.uniform(*SCALES) * size / SIZE
+    longest = rng.uniform(*scales) * size / SIZE
     turn = cv2.getRotationMatrix2D(
         ((left + right) / 2, (top + bottom) / 2), rng.uniform(-25, 25), longest / max(bottom - top, right - left)
     )
@@ -256,12 +272,21 @@ def main() -> None:
     parser.add_argument("--train", type=int, default=COUNTS["train"], help="training images (default: %(default)s)")
     parser.add_argument("--val", type=int, default=COUNTS["val"], help="validation images (default: %(default)s)")
     parser.add_argument("--size", type=int, default=SIZE, help="height and width in pixels (default: %(default)s)")
+    parser.add_argument(
+        "--scales",
+        type=int,
+        nargs=2,
+        default=SCALES,
+        metavar=("FROM", "TO"),
+        help=f"longer side of the items in pixels, in images of {SIZE}; in others in proportion (default: %(default)s)",
+    )
     parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     parser.add_argument("--out", default="datasets/items", help="a new folder (default: %(default)s)")
     options = parser.parse_args()
     try:
         counts = {"train": options.train, "val": options.val}
-        print(make_dataset(Path(options.out), options.data, options.photos, counts, options.size, options.seed))
+        scales = tuple(options.scales)
+        print(make_dataset(Path(options.out), options.data, options.photos, counts, options.size, options.seed, scales))
     except InputError as error:
         sys.exit(f"error: {error}")
 
