@@ -38,7 +38,7 @@ DETECT = [
 BACKENDS = ["jax>=0.7", "torch==2.13.0"]
 TEST = [
     *(*SEARCH, *DASK, *VELA, *ONNX, *ULTRALYTICS, *TFMOT, *DETECT, *BACKENDS),
-    *("mypy>=1.17", "pytest>=8.3", "ruff>=0.14"),
+    *("mypy>=1.17", "pytest>=8.3", "ruff>=0.14", "scipy>=1.11"),
 ]
 
 setup(

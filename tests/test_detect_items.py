@@ -121,6 +121,18 @@ def test_an_item_is_placed_in_its_box(items, brightness):
         assert not image[~inside].any()
 
 
+def test_items_are_as_large_as_they_are_asked_for(items):
+    """A square turned by 25 degrees at most has a box that is 1.33 times as wide as its side."""
+    part = (np.stack([item_of([[255] * 12] * 12)] * 10), np.arange(10))
+    ground = np.zeros((100, 100, 3), np.uint8)
+    for scales, size, smallest, largest in (((24, 72), 160, 24, 72), ((48, 48), 80, 24, 24), ((112, 112), 64, 44, 46)):
+        sides = []
+        for seed in range(8):
+            _, rows = items.make_image([ground], part, size, np.random.default_rng(seed), scales)
+            sides += [max(width, height) for _, (_, _, width, height) in rows]
+        assert smallest - 1 <= min(sides) and max(sides) <= largest * 1.33 + 2
+
+
 def test_boxes_share_little(items):
     part = (np.stack([item_of([[200] * 8] * 12)] * 10), np.arange(10))
     ground = np.zeros((200, 200, 3), np.uint8)
@@ -175,6 +187,8 @@ def test_what_a_data_set_cannot_be_made_of(items, tmp_path):
         items.make_dataset(out, str(DATA), None, {"train": 0, "val": 3})
     with pytest.raises(InputError, match="Expected a size of 32 pixels or a multiple"):
         items.make_dataset(out, str(DATA), None, size=100)
+    with pytest.raises(InputError, match="Expected items from 8 to 112 pixels"):
+        items.make_dataset(out, str(DATA), None, scales=(48, 160))
     assert not out.exists()
 
 

@@ -5,23 +5,19 @@
 One training step is compiled, whose sites switch: an assignment costs no compilation. Assignments of one seed share
 initial weights, the order of the images and the learning rate, so that they differ in nothing but activations. All
 images that were not trained on are tested, 50,000 by default: with the 10,000 of the test set alone the images' choice
-would be the larger part of the noise. Accuracy and loss are means over the last three epochs. Seeds are the outer loop:
-with each seed that is complete, all assignments have been trained equally often.
+would be the larger part of the noise. Accuracy and loss are means over the last three epochs.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
-import time
 from pathlib import Path
 
 import keras
 import numpy as np
 import tensorflow as tf
-from candidates import candidates
 from networks import residual
+from study import parser, run, waiting
 
 from keras_actnas.core import CANDIDATES, Assignment
 from keras_actnas.search.switchable import SwitchableNetwork
@@ -57,7 +53,7 @@ class Trainer:
         self._step = tf.function(self._train_step)
         self._test_batch = tf.function(self._test_step)
 
-    def train(self, assignment: Assignment, seed: int, epochs: int) -> dict[str, object]:
+    def train(self, assignment: Assignment, seed: int, epochs: int, pause: str = "") -> dict[str, object]:
         """Trains from the seed's initial weights; returns what was tested, and the losses of training."""
         keras.utils.set_random_seed(seed)
         self._model.set_weights(self._network.initial_weights())
@@ -68,6 +64,7 @@ class Trainer:
         steps = len(self._images) // self._batch
         losses, tests, done = [], [], 0
         for epoch in range(epochs):
+            waiting(pause)
             shuffled = order.permutation(len(self._images))[: steps * self._batch].reshape(steps, self._batch)
             total = 0.0
             for rows in shuffled:
@@ -79,6 +76,14 @@ class Trainer:
                 tests.append(self._test_all())
         accuracy, loss = np.mean(tests, axis=0)
         return {"accuracy": round(float(accuracy), 6), "test_loss": round(float(loss), 6), "losses": losses}
+
+    def reference_model(self) -> keras.Model:
+        """Returns the reference network with the weights that the last training ended with."""
+        model = residual()
+        for layer in model.layers:
+            if layer.weights:
+                layer.set_weights(self._model.get_layer(layer.name).get_weights())
+        return model
 
     def _train_step(self, images, labels, rate):
         with tf.GradientTape() as tape:
@@ -109,27 +114,15 @@ class Trainer:
         return tuple(sums / count)
 
 
-def waiting(file: str) -> None:
-    """Waits while a file exists, so that a long study can make room for a timing measurement."""
-    while file and Path(file).exists():
-        time.sleep(2)
-
-
 def main() -> None:
     """Trains what `--out` does not have yet, and appends a line of JSON for each training."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--first_seed", type=int, default=0)
-    parser.add_argument("--epochs", type=int, default=12)
-    parser.add_argument("--data", help="folder of Fashion-MNIST; downloaded by Keras when not given")
-    parser.add_argument("--images", type=int, default=20_000, help="training images")
-    parser.add_argument("--batch", type=int, default=100)
-    parser.add_argument("--rate", type=float, default=0.1)
-    parser.add_argument("--count", type=int, default=64, help="assignments")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--pause", default="", help="a file; while it exists, nothing is trained")
-    parser.add_argument("--out", required=True, help="JSON lines")
-    options = parser.parse_args()
+    flags = parser(__doc__)
+    flags.add_argument("--epochs", type=int, default=12)
+    flags.add_argument("--data", help="folder of Fashion-MNIST; downloaded by Keras when not given")
+    flags.add_argument("--images", type=int, default=20_000, help="training images")
+    flags.add_argument("--batch", type=int, default=100)
+    flags.add_argument("--rate", type=float, default=0.1)
+    options = flags.parse_args()
     tf.config.threading.set_intra_op_parallelism_threads(options.threads)
     tf.config.threading.set_inter_op_parallelism_threads(1)
     data = load(options.data, None)
@@ -139,22 +132,14 @@ def main() -> None:
     )
     images, labels = data.train_images[: options.images], data.train_labels[: options.images]
     trainer = Trainer(images, labels, test, options.batch, options.rate)
-    recipe = {"epochs": options.epochs, "images": options.images, "batch": options.batch, "rate": options.rate}
+    recipe = {name: getattr(options, name) for name in ("epochs", "images", "batch", "rate")}
     recipe["tested"] = len(test[0])
-    path = Path(options.out)
-    lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-    done = {(line["seed"], line["name"]) for line in lines if line["recipe"] == recipe}
-    for seed in range(options.first_seed, options.first_seed + options.seeds):
-        for name, assignment in candidates(trainer.reference, options.count).items():
-            if (seed, name) in done:
-                continue
-            waiting(options.pause)
-            start = time.perf_counter()
-            found = trainer.train(assignment, seed, options.epochs)
-            line = {"name": name, "seed": seed, **found, "seconds": round(time.perf_counter() - start, 1)}
-            with path.open("a") as file:
-                file.write(json.dumps({**line, "recipe": recipe, "assignment": dict(assignment)}) + "\n")
-            print(f"{name}, seed {seed}: {found['accuracy']:.4f} in {line['seconds']} s", flush=True)
+    run(
+        options,
+        trainer.reference,
+        recipe,
+        lambda assignment, seed: trainer.train(assignment, seed, options.epochs, options.pause),
+    )
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import yaml
-from pixels import SIZE, crop, dress
+from pixels import LARGEST, SCALES, SIZE, crop, dress
 
 from keras_actnas.core import InputError, MissingDependencyError
 from keras_actnas.integrations.detection.photographs import find_photographs, read_photograph
@@ -44,6 +44,7 @@ def make_dataset(
     counts: dict[str, int] | None = None,
     size: int = SIZE,
     seed: int = 0,
+    scales: tuple[int, int] = SCALES,
 ) -> Path:
     """Writes a data set, unless it is there already, and returns the path of its data.yaml.
 
@@ -54,6 +55,7 @@ def make_dataset(
       counts: Images of each split, "train" and "val".
       size: Height and width of the images, in pixels.
       seed: Seed of everything random.
+      scales: Longer side of the smallest and of the largest items, as `SCALES` has it.
 
     Raises:
       InputError: The folder holds something else, or what the images are made from cannot be used.
@@ -63,6 +65,10 @@ def make_dataset(
         raise InputError(f"Expected images in each split (--train, --val). Received: {counts}.")
     if size < 32 or size % 32:
         raise InputError(f"Expected a size of 32 pixels or a multiple, which a YOLO takes (--size). Received: {size}.")
+    if not 8 <= scales[0] <= scales[1] <= LARGEST:
+        raise InputError(
+            f"Expected items from 8 to {LARGEST} pixels, in images of {SIZE} (--scales). Received: {scales}."
+        )
     paths = dict(
         zip(
             counts,
@@ -74,6 +80,7 @@ def make_dataset(
         "counts": counts,
         "size": size,
         "seed": seed,
+        "scales": list(scales),
         "photos": {name: [path.name for path in part] for name, part in paths.items()},
     }
     if out.exists():
@@ -89,7 +96,7 @@ def make_dataset(
         for index in range(count):
             # A generator for each: an image is the same whatever the number of images.
             rng = np.random.default_rng((seed, number, index))
-            image, rows = make_image(photographs, parts[split], size, rng)
+            image, rows = make_image(photographs, parts[split], size, rng, scales)
             name = f"{index:05}"
             cv2.imwrite(
                 str(unfinished / "images" / split / f"{name}.jpg"), image[..., ::-1], (cv2.IMWRITE_JPEG_QUALITY, 95)
@@ -128,7 +135,11 @@ def split_photographs(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
 
 
 def make_image(
-    photographs: Sequence[np.ndarray], part: Part, size: int, rng: np.random.Generator
+    photographs: Sequence[np.ndarray],
+    part: Part,
+    size: int,
+    rng: np.random.Generator,
+    scales: tuple[int, int] = SCALES,
 ) -> tuple[np.ndarray, list[tuple[int, tuple[float, float, float, float]]]]:
     """Returns an image, uint8 (size, size, 3), RGB, and its items: class, and centre, width and height in pixels."""
     image = crop(photographs[rng.integers(len(photographs))], size, rng)
@@ -137,7 +148,7 @@ def make_image(
     rows = []
     for _ in range(rng.integers(1, MOST_ITEMS + 1)):
         label = int(rng.integers(len(CLASSES)))
-        colours, alpha = dress(images[rng.choice(np.flatnonzero(labels == label))], size, rng)
+        colours, alpha = dress(images[rng.choice(np.flatnonzero(labels == label))], size, rng, scales)
         height, width = alpha.shape
         corner = _free_corner(boxes, height, width, size, rng)
         if corner is None:
@@ -193,12 +204,21 @@ def main() -> None:
     parser.add_argument("--train", type=int, default=COUNTS["train"], help="training images (default: %(default)s)")
     parser.add_argument("--val", type=int, default=COUNTS["val"], help="validation images (default: %(default)s)")
     parser.add_argument("--size", type=int, default=SIZE, help="height and width in pixels (default: %(default)s)")
+    parser.add_argument(
+        "--scales",
+        type=int,
+        nargs=2,
+        default=SCALES,
+        metavar=("FROM", "TO"),
+        help=f"longer side of the items in pixels, in images of {SIZE}; in others in proportion (default: %(default)s)",
+    )
     parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     parser.add_argument("--out", default="datasets/items", help="a new folder (default: %(default)s)")
     options = parser.parse_args()
     try:
         counts = {"train": options.train, "val": options.val}
-        print(make_dataset(Path(options.out), options.data, options.photos, counts, options.size, options.seed))
+        scales = tuple(options.scales)
+        print(make_dataset(Path(options.out), options.data, options.photos, counts, options.size, options.seed, scales))
     except InputError as error:
         sys.exit(f"error: {error}")
 

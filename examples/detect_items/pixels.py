@@ -7,7 +7,9 @@ import numpy as np
 
 SIZE = 160
 SCALES = (24, 72)
-"""Longer side of an item in pixels, of an image of `SIZE`; in others in proportion."""
+"""Longer side of an item in pixels, from and to, in an image of `SIZE`; in others in proportion."""
+LARGEST = 112
+"""Longer side of an item that lies inside of such an image however it is turned."""
 
 _BLACK = 10  # Up to here a pixel is background, out of 255.
 
@@ -22,17 +24,20 @@ def crop(photograph: np.ndarray, size: int, rng: np.random.Generator) -> np.ndar
     return np.ascontiguousarray(scaled[:, ::-1] if rng.random() < 0.5 else scaled)
 
 
-def dress(item: np.ndarray, size: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def dress(
+    item: np.ndarray, size: int, rng: np.random.Generator, scales: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray]:
     """Returns an item as it is placed: its colours (height, width, 3), 0 .. 255, and its opacity, 0 .. 1.
 
     Args:
       item: uint8 (28, 28), bright on black.
       size: Of the image that it is for.
       rng: Where scale, angle, mirror image, contrast and tint come from.
+      scales: Longer side of the smallest and of the largest items, as `SCALES` has it.
     """
     mask = cut_out(item)
     top, left, bottom, right = _bounds(mask)
-    longest = rng.uniform(*SCALES) * size / SIZE
+    longest = rng.uniform(*scales) * size / SIZE
     turn = cv2.getRotationMatrix2D(
         ((left + right) / 2, (top + bottom) / 2), rng.uniform(-25, 25), longest / max(bottom - top, right - left)
     )

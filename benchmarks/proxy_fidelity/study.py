@@ -1,0 +1,78 @@
+"""The loop that the studies share: every assignment with every seed, written down as it comes, resumable.
+
+Seeds are the outer loop: with each seed that is complete, all assignments have been trained equally often.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from candidates import candidates
+
+from keras_actnas.core import Assignment
+
+
+def parser(description: str) -> argparse.ArgumentParser:
+    """Returns a parser that has the flags of every study."""
+    flags = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    flags.add_argument("--seeds", type=int, default=3)
+    flags.add_argument("--first_seed", type=int, default=0)
+    flags.add_argument("--count", type=int, default=64, help="assignments")
+    flags.add_argument("--only", help="names of assignments, with semicolons between them; all when not given")
+    flags.add_argument("--threads", type=int, default=1)
+    flags.add_argument("--pause", default="", help="a file; while it exists, nothing is trained")
+    flags.add_argument("--out", required=True, help="JSON lines")
+    return flags
+
+
+def run(
+    options: argparse.Namespace,
+    reference: Assignment,
+    recipe: Mapping[str, Any],
+    train: Callable[[Assignment, int], Mapping[str, Any]],
+) -> None:
+    """Trains what `--out` does not have yet, and appends a line of JSON for each training.
+
+    Args:
+      options: What `parser` read.
+      reference: An assignment of the network, for its sites.
+      recipe: What else makes a training what it is. Lines of another recipe stay in the file and do not count.
+      train: Trains an assignment from a seed. Returns what goes on the line; first the measure of the study.
+    """
+    path = Path(options.out)
+    done = {(line["seed"], line["name"]) for line in read_lines(path) if line["recipe"] == recipe}
+    assignments = candidates(reference, options.count)
+    names = options.only.split(";") if options.only else list(assignments)
+    for seed in range(options.first_seed, options.first_seed + options.seeds):
+        for name in names:
+            if (seed, name) in done:
+                continue
+            waiting(options.pause)
+            start = time.process_time()
+            found = train(assignments[name], seed)
+            # Of the processor: neither a pause nor what else the machine does makes a training look longer.
+            line = {"name": name, "seed": seed, **found, "seconds": round(time.process_time() - start, 1)}
+            with path.open("a") as file:
+                file.write(json.dumps({**line, "recipe": recipe, "assignment": dict(assignments[name])}) + "\n")
+            measure, value = next(iter(found.items()))
+            print(f"{name}, seed {seed}: {measure} {value:.4f} in {line['seconds']} s", flush=True)
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """Returns what a study has written; the part of a line that a kill has left at the end is cut off."""
+    content = path.read_text() if path.exists() else ""
+    whole = content[: content.rfind("\n") + 1]
+    if whole != content:
+        path.write_text(whole)
+    return [json.loads(line) for line in whole.splitlines()]
+
+
+def waiting(file: str) -> None:
+    """Waits while a file exists, so that a long study can make room for a timing measurement."""
+    while file and Path(file).exists():
+        time.sleep(2)

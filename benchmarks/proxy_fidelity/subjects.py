@@ -1,0 +1,91 @@
+"""What the study is about: each network that is trained, at any resolution, with the images that it is trained on."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import keras
+import numpy as np
+from networks import residual
+from train import Trainer, load
+
+from keras_actnas.core import Assignment, InputError
+from keras_actnas.surgery import current_assignment
+
+
+@dataclasses.dataclass(frozen=True)
+class Subject:
+    """A network of the study.
+
+    Attributes:
+      name: What files about it are called.
+      size: Height and width of its images in the training, pixels.
+      others: Other resolutions to score it at.
+      build: Takes a size; returns the network with new weights.
+      images: All its training images, as it sees them, shape (count, size, size, channels).
+      train: Returns the network as the study's training of seed 0 leaves it; None where it is not kept.
+      reference: Its own activations, with the sites in the order in which the study counts them.
+    """
+
+    name: str
+    size: int
+    others: tuple[int, ...]
+    build: Callable[[int], keras.Model]
+    images: np.ndarray
+    train: Callable[[], keras.Model] | None
+    reference: Assignment
+
+    def batch(self, count: int, number: int = 0, size: int | None = None) -> np.ndarray:
+        """Returns a batch of training images, scaled bilinearly where another size is asked for.
+
+        Args:
+          count: Images in it.
+          number: Which of the batches of so many images, none of which share any.
+          size: Height and width, pixels; None for those of the training.
+        """
+        images = self.images[number * count : (number + 1) * count]
+        if size in (None, self.size):
+            return images
+        scaled = keras.ops.image.resize(images, (size, size), interpolation="bilinear", antialias=True)
+        return keras.ops.convert_to_numpy(scaled)
+
+
+def residual_subject(data: str | None) -> Subject:
+    """Returns the residual classifier with the images of Fashion-MNIST; see `load` for `data`."""
+    found = load(data, 20_000)
+
+    def build(size: int) -> keras.Model:
+        return residual((size, size, 1))
+
+    def train() -> keras.Model:
+        trainer = Trainer(found.train_images, found.train_labels, (found.test_images, found.test_labels), 100, 0.1)
+        trainer.train(trainer.reference, 0, epochs=12)
+        return trainer.reference_model()
+
+    return Subject("residual", 28, (20, 40), build, found.train_images, train, current_assignment(build(28)))
+
+
+def detector_subject(data: str | None) -> Subject:
+    """Returns the small YOLO with the images of its data set, of which `data` is the data.yaml."""
+    # Torch and Ultralytics are for this one alone.
+    from detection_images import load_images
+    from train_detector import NETWORK
+
+    from keras_actnas.integrations import current_torch_assignment, from_ultralytics
+    from keras_actnas.integrations.exchange.description import build_network, read_description
+
+    if data is None:
+        raise InputError("Expected the data.yaml of the detector's data set (--data). Received: none.")
+    found = load_images(data, "train", 64, 1024)
+    images = found.pixels.permute(0, 2, 3, 1).numpy().astype("float32") / 255
+
+    def build(size: int) -> keras.Model:
+        return from_ultralytics(str(NETWORK), (size, size, 3), len(found.names))
+
+    reference = current_torch_assignment(build_network(read_description(NETWORK), len(found.names)))
+    return Subject("detector", 64, (32, 96), build, images, None, reference)
+
+
+SUBJECTS = {"residual": residual_subject, "detector": detector_subject}
+"""Name of a network -> function that returns it, given where its data are."""

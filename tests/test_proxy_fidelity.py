@@ -1,0 +1,205 @@
+"""The statistics of the study of proxies (`benchmarks/proxy_fidelity`), on made-up trainings whose truth is known."""
+
+import importlib
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.stats import kendalltau, spearmanr
+
+from keras_actnas.core import Assignment, InputError
+
+FOLDER = Path(__file__).parents[1] / "benchmarks/proxy_fidelity"
+NAMES = (
+    "analyse",
+    "calibrated",
+    "candidates",
+    "correlation",
+    "predictors",
+    "printed",
+    "score_lines",
+    "study",
+    "trainings",
+)
+
+
+@pytest.fixture(scope="module")
+def study():
+    """The modules of the study that need no Keras, by name."""
+    sys.path.insert(0, str(FOLDER))
+    yield {name: importlib.import_module(name) for name in NAMES}
+    sys.path.remove(str(FOLDER))
+    for name in NAMES:
+        del sys.modules[name]
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+@pytest.fixture(scope="module")
+def shapes():
+    return json.loads((FOLDER / "network_residual.json").read_text())["sites"]
+
+
+@pytest.fixture(scope="module")
+def assignments(study, shapes):
+    return study["candidates"].candidates(Assignment.uniform(shapes, "silu"))
+
+
+def test_correlations_are_those_of_scipy(study, rng):
+    first = rng.integers(0, 6, 40).astype(float)
+    second = first + rng.normal(size=40).round()
+    assert study["correlation"].kendall(first, second) == pytest.approx(kendalltau(first, second).statistic)
+    assert study["correlation"].spearman(first, second) == pytest.approx(spearmanr(first, second).statistic)
+
+
+def test_pairs_of_different_groups_do_not_count(study):
+    groups = np.repeat([0, 1], 5)
+    first = np.arange(10.0)
+    second = np.concatenate([np.arange(5.0)[::-1], 10 + np.arange(5.0)[::-1]])
+    assert study["correlation"].kendall(first, second) > 0
+    assert study["correlation"].kendall(first, second, groups) == -1
+    assert study["correlation"].spearman(first, second, groups) == -1
+
+
+def test_a_draw_counts_networks_as_often_as_they_are_in_it(study, rng):
+    values = rng.normal(size=(30, 1))
+    scores = values[:, 0] + rng.normal(size=30)
+    low, high = study["correlation"].Bootstrap(values, np.zeros(30), draws=400).kendall(scores)
+    taus = []
+    for _ in range(400):
+        rows = rng.integers(0, 30, 30)
+        taus.append(kendalltau(scores[rows], values[rows, 0]).statistic)
+    assert [low, high] == pytest.approx(np.percentile(taus, [2.5, 97.5]), abs=0.06)
+
+
+def test_what_the_given_predictors_say_is_taken_out(study, rng):
+    share, noise = rng.normal(size=(2, 200))
+    both = share + 0.5 * noise
+    assert study["correlation"].partial(share + 0.5 * rng.normal(size=200), both, share[:, None]) < 0.2
+    assert study["correlation"].partial(both, share + noise, share[:, None]) > 0.8
+
+
+@pytest.mark.parametrize("gaps", [False, True])
+def test_variance_components(study, rng, gaps):
+    truth = rng.normal(size=400) * 3
+    values = truth[:, None] + [10.0, 0.0, -10.0] + rng.normal(size=(400, 3)) * 2
+    if gaps:
+        values[200:, 2] = np.nan
+    found = study["trainings"].effects(values)
+    assert np.sqrt(found.noise) == pytest.approx(2, rel=0.1)
+    assert np.sqrt(study["trainings"].between(found, np.zeros(400))) == pytest.approx(3, rel=0.1)
+    assert np.corrcoef(found.values, truth)[0, 1] > 0.9
+    assert found.errors[-1] == pytest.approx(2 / np.sqrt(2 if gaps else 3), rel=0.1)
+
+
+def test_the_ceiling_is_what_the_truth_reaches(study, rng):
+    reached, promised = [], []
+    for _ in range(20):
+        truth = rng.normal(size=60)
+        found = study["trainings"].effects(truth[:, None] + rng.normal(size=(60, 3)))
+        reached.append(study["correlation"].kendall(truth, found.values))
+        promised.append(study["trainings"].ceilings(found, np.zeros(60), draws=50)[0])
+    assert np.mean(promised) == pytest.approx(np.mean(reached), abs=0.05)
+
+
+def test_one_seed_says_nothing_of_the_noise(study, rng):
+    found = study["trainings"].effects(rng.normal(size=(10, 1)))
+    assert np.isnan(found.noise) and np.isnan(study["trainings"].ceilings(found, np.zeros(10))).all()
+
+
+def test_a_depth_that_matters_is_learned_from_the_others(study, rng, shapes, assignments):
+    """ReLU pays early and costs late: no share of it tells, a calibration over depth does."""
+    networks = list(assignments.values())
+    relu = study["predictors"].chosen(networks, shapes)[:, :, 0]
+    values = relu @ (0.5 - study["predictors"].depths(shapes)) + rng.normal(size=len(networks)) * 0.1
+    errors = np.full(len(networks), 0.1)
+    predicted = [study["calibrated"].left_out(networks, shapes, values, errors, degree) for degree in (0, 1)]
+    shares = study["predictors"].linear_features(networks, shapes)["shares"]
+    predicted.append(study["predictors"].left_out_linear(shares, values))
+    plain, deep, linear = (np.corrcoef(one, values)[0, 1] for one in predicted)
+    assert deep > 0.95 and deep > plain and deep > linear + 0.3
+
+
+def test_a_calibration_serves_another_network(study, shapes, assignments):
+    networks = list(assignments.values())
+    relu = study["predictors"].chosen(networks, shapes)[:, :, 0]
+    values = relu @ (0.5 - study["predictors"].depths(shapes))
+    known = networks, shapes, values, np.full(len(networks), np.nan)
+    other = {f"other {site}": shape for site, shape in shapes.items()}
+    renamed = [Assignment(zip(other, one.values(), strict=True)) for one in networks]
+    predicted = study["calibrated"].transferred(known, renamed, other, 1)
+    assert np.corrcoef(predicted, values)[0, 1] > 0.99
+
+
+def test_left_out_networks_do_not_take_part(study, rng):
+    features, values = rng.normal(size=(20, 3)), rng.normal(size=20)
+    found = study["predictors"].left_out_linear(features, values)
+    design = np.column_stack([np.ones(19), features[1:]])
+    solution = np.linalg.lstsq(design, values[1:], rcond=None)[0]
+    assert found[0] == pytest.approx(solution[0] + features[0] @ solution[1:])
+
+
+def test_proposals_come_behind_the_other_assignments(study, shapes, assignments):
+    names, reference = list(assignments), Assignment.uniform(shapes, "silu")
+    plain = study["candidates"].candidates(reference, proposals=False)
+    assert names[:64] == list(plain) and "ilp, default, inference" in names[64:]
+    assert len(set(assignments.values())) == len(names)
+    others = Assignment.uniform(["stem"], "silu")
+    assert study["candidates"].proposed(others) == {}
+
+
+@pytest.fixture
+def trained(rng, shapes, assignments, tmp_path, study):
+    """Trainings whose accuracy is the share of ReLU, and scores that are the truth, or its opposite."""
+    path, lines, scores = tmp_path / "trainings.jsonl", [], {}
+    for name, assignment in assignments.items():
+        truth = list(assignment.values()).count("relu") + rng.normal() / 4
+        scores[assignment] = truth
+        for seed in range(2):
+            line = {"name": name, "seed": seed, "accuracy": truth + seed + rng.normal() / 20, "test_loss": -truth}
+            lines.append(json.dumps({**line, "recipe": {"epochs": 1}, "assignment": dict(assignment)}))
+    path.write_text("\n".join(lines) + "\n")
+    for start in range(3):
+        for proxy, higher in (("right", True), ("wrong", False)):
+            setting = study["score_lines"].Setting(proxy, "batch", 16, 28)
+            study["score_lines"].append_scores(tmp_path / "scores.jsonl", setting, start, scores, higher, 1.0)
+    return path
+
+
+def test_tables(study, trained):
+    found = study["analyse"].Study("residual", trained, "accuracy", draws=50)
+    right, wrong = study["analyse"].proxies(found, trained.with_name("scores.jsonl"))[0].rows
+    assert right[:5] == ["right", "batch", "16", "28", "3"] and right[5].startswith("+0.9")
+    assert wrong[5].startswith("-0.9")
+    spread = study["analyse"].variances(found).rows[0]
+    assert spread[:2] == ["all", str(len(found.trainings.names))] and float(spread[6]) > 20
+    table = study["analyse"].networks(found)
+    assert "| all relu | 0.670 |" in table.markdown()
+    table.save(trained.parent, "x")
+    assert (trained.parent / "x-uniform-networks-and-proposals.csv").read_text().startswith("network,latency")
+    loss = study["trainings"].read_trainings(trained, "test_loss")
+    assert study["correlation"].kendall(loss.values[:, 0], found.effects.values) > 0.9
+
+
+def test_damaged_files(study, trained, tmp_path):
+    read = study["trainings"].read_trainings
+    with pytest.raises(InputError, match="Expected trainings with 'mAP' in each line"):
+        read(trained, "mAP")
+    with pytest.raises(InputError, match=r"Received: .*missing.jsonl \(FileNotFoundError"):
+        read(tmp_path / "missing.jsonl", "accuracy")
+    text = trained.read_text()
+    trained.write_text(text + '{"name": "all re')  # Being written.
+    assert len(read(trained, "accuracy").names) == len({json.loads(line)["name"] for line in text.splitlines()})
+    trained.write_text(text)
+    line = json.loads(text.splitlines()[0])
+    trained.write_text(trained.read_text() + json.dumps({**line, "recipe": {"epochs": 2}}) + "\n")
+    with pytest.raises(InputError, match="Expected trainings of one recipe"):
+        read(trained, "accuracy")
+    (tmp_path / "broken.jsonl").write_text('{"proxy": "nwot"}\n')
+    with pytest.raises(InputError, match="Expected lines of proxies.py"):
+        study["score_lines"].read_scores(tmp_path / "broken.jsonl")
