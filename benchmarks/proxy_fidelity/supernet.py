@@ -38,8 +38,9 @@ from train import waiting
 
 from keras_actnas.core import CANDIDATES, Assignment
 from keras_actnas.search.paths import fair_paths
-from keras_actnas.search.super_network import Batch, SuperNetwork
+from keras_actnas.search.super_network import SuperNetwork
 from keras_actnas.search.switchable import SwitchableNetwork
+from keras_actnas.search.training_data import Batch
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "examples"))
 from fashion_mnist import load

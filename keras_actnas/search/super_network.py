@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import keras
@@ -10,10 +10,9 @@ import numpy as np
 
 from keras_actnas.core.assignment import Assignment
 from keras_actnas.search.proxies.gradients import require_tensorflow
+from keras_actnas.search.losses import Loss
 from keras_actnas.search.switchable import SwitchableNetwork
-
-Batch = tuple[Any, Any]
-"""Inputs and targets, both with a leading axis of images."""
+from keras_actnas.search.training_data import Batch
 
 
 class SuperNetwork:
@@ -25,13 +24,11 @@ class SuperNetwork:
 
     Args:
       network: The switchable network, with `batch_statistics`.
-      loss: Takes targets and outputs; returns the mean loss of the batch.
+      loss: What is minimized, besides the model's own regularization.
       optimizer: Its learning rate is set in every step.
     """
 
-    def __init__(
-        self, network: SwitchableNetwork, loss: Callable[[Any, Any], Any], optimizer: keras.optimizers.Optimizer
-    ) -> None:
+    def __init__(self, network: SwitchableNetwork, loss: Loss, optimizer: keras.optimizers.Optimizer) -> None:
         self._tensorflow = require_tensorflow("one_shot")
         self._network = network
         self._loss = loss

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
-import os
 import re
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
@@ -15,6 +12,7 @@ import numpy as np
 from keras_actnas.core.assignment import Assignment
 from keras_actnas.core.constraints import Constraint
 from keras_actnas.core.errors import InputError, closest
+from keras_actnas.search.user_functions import imported
 
 
 class Proxy(Protocol):
@@ -137,7 +135,7 @@ def make_proxy(
       InputError: No such proxy, or it cannot be made of this model and these images.
     """
     kind = proxy_kind(name)
-    factory = _imported(kind.factory)
+    factory = imported(kind.factory, "proxy")
     proxy: Proxy = factory(model, images, activations, kind.batch_norm or batch_norm)
     if name in PROXIES:
         proxy.metric = kind.name
@@ -159,16 +157,3 @@ def proxies_on(
     first = make_proxy(name, model, batches[0], activations, batch_norm)
     on = getattr(first, "on", None) or (lambda images: make_proxy(name, model, images, activations, batch_norm))
     return [first, *map(on, batches[1:])]
-
-
-def _imported(factory: str) -> Any:
-    module, _, function = factory.partition(":")
-    if os.getcwd() not in sys.path:  # noqa: PTH109
-        sys.path.insert(0, os.getcwd())  # noqa: PTH109
-    try:
-        return getattr(importlib.import_module(module), function)
-    except Exception as error:  # The module may be the user's: it may raise anything.
-        raise InputError(
-            f"Expected proxy=module:function that can be imported. Received: {factory!r} "
-            f"({type(error).__name__}: {error})."
-        ) from error
