@@ -8,12 +8,11 @@ from typing import Any
 import keras
 
 from keras_actnas.core.errors import InputError
-from keras_actnas.search.images import SUFFIXES
 from keras_actnas.search.training_data import BATCH_SIZE, HELD_OUT, TrainingData, training_data
 from keras_actnas.search.user_functions import imported
 
 
-def load_training_data(spec: str | None, model: keras.Model, pixel_max: float = 1.0) -> TrainingData:
+def load_training_data(spec: str, model: keras.Model, pixel_max: float = 1.0) -> TrainingData:
     """Returns the data that `--train_data` names.
 
     Args:
@@ -26,11 +25,6 @@ def load_training_data(spec: str | None, model: keras.Model, pixel_max: float = 
     Raises:
       InputError: There is no such data, or it does not fit the model.
     """
-    if spec is None:
-        raise InputError(
-            "Expected labelled data to train with. Received: none; give --train_data=FOLDER, with a folder of images "
-            "for each class, or --train_data=module:function."
-        )
     data = _of_function(spec) if ":" in spec and not Path(spec).exists() else _of_folder(Path(spec), model, pixel_max)
     expected = tuple(model.inputs[0].shape[1:])
     if len(model.inputs) != 1 or data.input_shape != expected:

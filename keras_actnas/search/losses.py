@@ -36,7 +36,7 @@ def loss_for(model: keras.Model, targets: Any, name: str | None = None) -> Loss:
     if _are_classes(model, targets):
         outputs = model.outputs[0]
         classes = int(outputs.shape[-1])
-        if not (0 <= np.min(targets) and np.max(targets) < classes):
+        if np.min(targets) < 0 or np.max(targets) >= classes:
             raise InputError(
                 f"Expected classes from 0 to {classes - 1}, as {model.name!r} has {classes} outputs. "
                 f"Received: {np.min(targets)} to {np.max(targets)}."

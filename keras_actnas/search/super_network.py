@@ -9,8 +9,9 @@ import keras
 import numpy as np
 
 from keras_actnas.core.assignment import Assignment
-from keras_actnas.search.proxies.gradients import require_tensorflow
+from keras_actnas.core.errors import InputError
 from keras_actnas.search.losses import Loss
+from keras_actnas.search.proxies.gradients import require_tensorflow
 from keras_actnas.search.switchable import SwitchableNetwork
 from keras_actnas.search.training_data import Batch
 
@@ -18,9 +19,9 @@ from keras_actnas.search.training_data import Batch
 class SuperNetwork:
     """A switchable network with a loss and an optimizer: each training step has an assignment of its own.
 
-    Weight sharing of Guo et al., "Single Path One-Shot Neural Architecture Search with Uniform Sampling" (2020), section
-    3.2. BatchNorm takes its statistics from the batch, in training and after it: moving ones would be those of an
-    average assignment, which fit none; the paper computes them anew for each.
+    Weight sharing of Guo et al., "Single Path One-Shot Neural Architecture Search with Uniform Sampling" (2020),
+    section 3.2. BatchNorm takes its statistics from the batch, in training and after it: moving ones would be those of
+    an average assignment, which fit none; the paper computes them anew for each.
 
     Args:
       network: The switchable network, with `batch_statistics`.
@@ -44,13 +45,22 @@ class SuperNetwork:
             variable.assign(keras.ops.zeros_like(variable))
 
     def train(self, steps: Iterable[tuple[Assignment, Batch, float]]) -> list[float]:
-        """Trains by one step for each (assignment, batch, learning rate); returns the losses of the steps."""
-        losses = []
+        """Trains by one step for each (assignment, batch, learning rate); returns the losses of the steps.
+
+        Raises:
+          InputError: A loss is not finite.
+        """
+        losses: list[float] = []
         for assignment, (inputs, targets), rate in steps:
             self._network.assign(assignment)
             self._optimizer.learning_rate.assign(rate)
-            losses.append(self._train_step(inputs, targets))
-        return [float(loss) for loss in losses]
+            losses.append(float(self._train_step(inputs, targets)))
+            if not np.isfinite(losses[-1]):
+                raise InputError(
+                    f"Expected a training that converges. Received: a loss of {losses[-1]} in step {len(losses)}; "
+                    "check the range of the inputs, and the loss."
+                )
+        return losses
 
     def losses(self, assignment: Assignment, batches: Iterable[Batch]) -> np.ndarray:
         """Returns the loss of an assignment on each batch, shape (batches,), dropout and the like left out."""

@@ -67,7 +67,7 @@ def training_data(given: Any, batch_size: int = BATCH_SIZE) -> TrainingData:
     first, second = given
     if hasattr(first, "shape"):
         return _of_arrays(np.asarray(first), keras.tree.map_structure(np.asarray, second), batch_size)
-    if not all(isinstance(part, keras.utils.PyDataset) or isinstance(part, Iterable) for part in given):
+    if not all(isinstance(part, (keras.utils.PyDataset, Iterable)) for part in given):
         raise InputError(f"Expected {_EXPECTED}. Received: {_described(given)}.")
     return _of_datasets(first, second)
 
