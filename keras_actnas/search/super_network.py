@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -62,7 +62,7 @@ class SuperNetwork:
                 )
         return losses
 
-    def losses(self, assignment: Assignment, batches: Iterable[Batch]) -> np.ndarray:
+    def losses(self, assignment: Mapping[str, str], batches: Iterable[Batch]) -> np.ndarray:
         """Returns the loss of an assignment on each batch, shape (batches,), dropout and the like left out."""
         self._network.assign(assignment)
         return np.array([float(self._test_step(inputs, targets)) for inputs, targets in batches])

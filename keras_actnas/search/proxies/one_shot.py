@@ -7,7 +7,8 @@ import hashlib
 import io
 import itertools
 import json
-from collections.abc import Mapping, Sequence
+import zipfile
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import keras
 import numpy as np
 
 from keras_actnas.core.activations import CANDIDATES
+from keras_actnas.core.assignment import Assignment
 from keras_actnas.core.errors import InputError
 from keras_actnas.core.files import write_atomically
 from keras_actnas.layers import activation_function
@@ -130,18 +132,17 @@ class OneShot:
             self._network.model.set_weights(_read(file))
             return
         recipe = self._recipe
-        # Independent sources, so that the same data comes in the same order whatever the candidates are.
-        paths, order = (np.random.default_rng([number, seed or 0]) for number in range(2))
+        # Independent sources: the same data comes in the same order whatever the candidates are.
+        rng, order = (np.random.default_rng([number, seed or 0]) for number in range(2))
+        paths = fair_paths(self.reference, self._activations, rng)
+        steps: Iterable[Assignment] = list(itertools.islice(paths, recipe.steps))
+        if recipe.progress:
+            start = "own weights" if seed is None else f"seed {seed}"
+            steps = recipe.progress(steps, f"{self.metric} (training, {start})")
+        rates = LEARNING_RATE * 0.5 * (1 + np.cos(np.pi * np.arange(recipe.steps) / recipe.steps))
         with random_state(seed or 0):
             self._super_network.restart(self._own_weights if seed is None else self._network.initial_weights())
-            steps = list(itertools.islice(fair_paths(self.reference, self._activations, paths), recipe.steps))
-            shown = steps
-            if recipe.progress:
-                shown = recipe.progress(
-                    steps, f"{self.metric} (training, {'own weights' if seed is None else f'seed {seed}'})"
-                )
-            rates = LEARNING_RATE * 0.5 * (1 + np.cos(np.pi * np.arange(recipe.steps) / recipe.steps))
-            self._super_network.train(zip(shown, recipe.data.batches(order), rates, strict=False))
+            self._super_network.train(zip(steps, recipe.data.batches(order), rates, strict=False))
         if file is not None:
             _write(file, self._network.model.get_weights())
 
@@ -180,9 +181,10 @@ def _write(file: Path, weights: Sequence[np.ndarray]) -> None:
 
 def _read(file: Path) -> list[np.ndarray]:
     try:
-        with np.load(file) as arrays:
-            return [arrays[name] for name in arrays.files]
-    except (OSError, ValueError, EOFError) as error:
+        # From memory: NumPy leaves a damaged file open.
+        arrays = np.load(io.BytesIO(file.read_bytes()))
+        return [arrays[name] for name in arrays.files]
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(
             f"Expected trained weights. Received: {file}, which is damaged ({error}). Remove it."
         ) from error
