@@ -62,7 +62,10 @@ def _of_keras(name: str) -> Any:
     try:
         return keras.losses.get(name)
     except ValueError as error:
-        known = sorted(each for each in vars(keras.losses) if each.islower() and not each.startswith("_"))
+        functions = {"serialize", "deserialize", "get"}
+        known = sorted(
+            each for each in vars(keras.losses) if each[0].isalpha() and each.islower() and each not in functions
+        )
         raise InputError(
             f"Expected a loss of Keras, or module:function. Received: {name!r}.{closest(name, known)}"
         ) from error

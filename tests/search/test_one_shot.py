@@ -24,7 +24,7 @@ def two_sided(count=800):
     """Images of noise, and brighter or darker ones, which are one class: no linear network tells them apart."""
     random = np.random.default_rng(0)
     labels = random.integers(0, 2, count)
-    shift = labels * random.choice([-1.5, 1.5], count)
+    shift = labels * random.choice([-3, 3], count)
     return random.normal(shift[:, None, None, None], 1.0, (count, *SHAPE)), labels
 
 
@@ -107,11 +107,11 @@ def test_scores_learn_and_are_kept(tiny, data, tmp_path):
         trained.append(label)
         return steps
 
-    recipe = Recipe(data, steps=200, folder=tmp_path, progress=progress)
+    recipe = Recipe(data, steps=300, folder=tmp_path, progress=progress)
     proxy = OneShot(tiny, recipe, NAMES)
     linear = dict.fromkeys(proxy.reference, "identity")
     scores = [proxy.score(assignment, 0) for assignment in ({}, {"first": "relu"}, linear)]
-    assert max(scores[:2]) < 0.4 < 0.6 < scores[2]  # The classes cannot be told apart by a linear network.
+    assert max(scores[:2]) < 0.4 < 0.65 < scores[2]  # The classes cannot be told apart by a linear network.
     assert proxy.score({"first": "relu"}, 0) == scores[1]
     with pytest.raises(InputError, match="'elu'"):
         proxy.score({"first": "elu"}, 0)
@@ -132,7 +132,7 @@ def test_seeds_and_own_weights_are_different_starts(tiny, data, tmp_path):
     inputs, targets = one.held_out[0]
     expected = float(loss(targets, tiny(inputs, training=True)))
     own, first, second = (proxy.score({}, seed) for seed in (None, 0, 1))
-    assert own == pytest.approx(expected, rel=0.05)  # One step with Adam moves no weight by more than 0.001.
+    assert own == pytest.approx(expected, rel=0.05)  # One step of Adam moves no weight by more than its rate.
     assert len({own, first, second}) == 3 == len(list(tmp_path.iterdir()))
     assert proxy.score({}, 0) == first
     other = OneShot(tiny, Recipe(one, steps=1, folder=tmp_path), NAMES[:2])

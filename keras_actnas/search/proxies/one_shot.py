@@ -30,7 +30,7 @@ from keras_actnas.search.super_network import SuperNetwork
 from keras_actnas.search.switchable import SwitchableNetwork, switchable_sites
 from keras_actnas.search.training_data import Batch, TrainingData
 
-LEARNING_RATE = 1e-3
+LEARNING_RATE = 3e-3
 """Of Adam, at the beginning; it falls to zero along half a cosine."""
 
 
