@@ -11,6 +11,7 @@ study tests on are not used. A killed run goes on where it was. Lengths are in t
   tuned        the SiLU network trained for half of the length, then fair
   trained      the SiLU network trained for all of the length, swapped without training
   early        every assignment trained by itself, for its part of the length
+  one_shot     the package's proxy as it is: like tuned, with Adam and batches of 64
   adapted      fair for half of the length, then every assignment trained on from there for its part of the rest
 
 Prints, for what is trained so far, Kendall's tau-b and Spearman's rho of the negative held-out loss with the mean
@@ -38,14 +39,15 @@ from train import waiting
 
 from keras_actnas.core import CANDIDATES, Assignment
 from keras_actnas.search.paths import fair_paths
-from keras_actnas.search.super_network import SuperNetwork
+from keras_actnas.search.proxies.one_shot import OneShot, Recipe
+from keras_actnas.search.super_network import SuperNetwork, cosine_rates
 from keras_actnas.search.switchable import SwitchableNetwork
-from keras_actnas.search.training_data import Batch
+from keras_actnas.search.training_data import Batch, training_data
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "examples"))
 from fashion_mnist import load
 
-VARIANTS = ("fair", "uniform", "shares", "tuned", "trained", "early", "adapted")
+VARIANTS = ("one_shot", "fair", "uniform", "shares", "tuned", "trained", "early", "adapted")
 STEPS = 2400
 """Steps of one training of the study: 12 epochs of 20,000 images in batches of 100."""
 
@@ -68,6 +70,7 @@ class Study:
             (images[start:][:batch], labels[start:][:batch])
             for start in range(len(images) - held_out, len(images), batch)
         ]
+        self._all = training_data((images, labels))
         self._batch, self._rate, self._pause = batch, rate, pause
         self._network = SwitchableNetwork(residual(), CANDIDATES, batch, batch_statistics=True)
         self.reference = self._network.reference
@@ -76,6 +79,9 @@ class Study:
 
     def run(self, variant: str, steps: int, seed: int, asked: dict[str, Assignment]) -> dict[str, float]:
         """Trains one super-network; returns the held-out loss of each assignment that is asked for."""
+        if variant == "one_shot":
+            proxy = OneShot(residual(), Recipe(self._all, steps), CANDIDATES)
+            return {name: proxy.score(assignment, seed) for name, assignment in asked.items()}
         keras.utils.set_random_seed(seed)
         rng = np.random.default_rng(seed)
         self._super.restart(self._network.initial_weights())
@@ -107,7 +113,7 @@ class Study:
         return float(self._super.losses(assignment, self._held_out).mean())
 
     def _train(self, paths: Iterator[Assignment], steps: int, rng: np.random.Generator, factor: float = 1.0) -> None:
-        rates = self._rate * factor * 0.5 * (1 + np.cos(np.pi * np.arange(steps) / steps))
+        rates = cosine_rates(factor * self._rate, steps)
         self._super.train(zip(paths, self._batches(steps, rng), rates, strict=False))
 
     def _batches(self, steps: int, rng: np.random.Generator) -> Iterator[Batch]:
@@ -146,7 +152,7 @@ def correlations(lines: list[dict], study: list[dict]) -> Iterator[str]:
     accuracy, loss = np.array([np.mean(trained[name][:seeds], axis=0) for name in names]).T
     groups = collections.defaultdict(list)
     for line in lines:
-        groups[(line["variant"], line["optimizer"], line["length"])].append(line)
+        groups[(line["variant"], line.get("optimizer", "adam"), line["length"])].append(line)
     yield f"{len(names)} assignments, {seeds} seeds each; tau-b and rho with accuracy, with negative loss"
     for key, group in groups.items():
         score = -np.mean([[line["losses"][name] for name in names] for line in group], axis=0)
@@ -187,8 +193,10 @@ def main() -> None:
     asked = candidates(study.reference, options.count)
     plan = itertools.product(range(options.seeds), options.lengths, options.variants)
     for seed, length, variant in plan:
-        recipe = {"variant": variant, "optimizer": options.optimizer, "length": length, "seed": seed, "rate": rate}
-        recipe |= {"images": options.images, "held_out": options.held_out, "batch": options.batch}
+        recipe = {"variant": variant, "length": length, "seed": seed, "images": options.images}
+        if variant != "one_shot":  # It has its own.
+            recipe |= {"optimizer": options.optimizer, "rate": rate}
+            recipe |= {"held_out": options.held_out, "batch": options.batch}
         if any(recipe.items() <= line.items() for line in _read(options.out)):
             continue
         start = time.perf_counter()
@@ -196,7 +204,10 @@ def main() -> None:
         line = {**recipe, "seconds": round(time.perf_counter() - start, 1), "losses": losses}
         with Path(options.out).open("a") as file:
             file.write(json.dumps(line) + "\n")
-        print(f"{variant}, {options.optimizer}, length {length:g}, seed {seed}: {line['seconds']} s", flush=True)
+        print(
+            f"{variant}, {recipe.get('optimizer', 'adam')}, length {length:g}, seed {seed}: {line['seconds']} s",
+            flush=True,
+        )
     if options.study:
         print(*correlations(_read(options.out), _read(options.study)), sep="\n")
 

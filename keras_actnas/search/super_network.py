@@ -16,6 +16,11 @@ from keras_actnas.search.switchable import SwitchableNetwork
 from keras_actnas.search.training_data import Batch
 
 
+def cosine_rates(rate: float, steps: int) -> np.ndarray:
+    """Returns learning rates that fall from `rate` to zero along half a cosine, shape (steps,)."""
+    return rate * 0.5 * (1 + np.cos(np.pi * np.arange(steps) / max(steps, 1)))
+
+
 class SuperNetwork:
     """A switchable network with a loss and an optimizer: each training step has an assignment of its own.
 

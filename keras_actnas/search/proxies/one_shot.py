@@ -26,12 +26,15 @@ from keras_actnas.search.paths import fair_paths
 from keras_actnas.search.progress import Progress
 from keras_actnas.search.proxies.network_proxy import random_state
 from keras_actnas.search.settings import BatchNormMode
-from keras_actnas.search.super_network import SuperNetwork
+from keras_actnas.search.super_network import SuperNetwork, cosine_rates
 from keras_actnas.search.switchable import SwitchableNetwork, switchable_sites
 from keras_actnas.search.training_data import Batch, TrainingData
 
 LEARNING_RATE = 3e-3
 """Of Adam, at the beginning; it falls to zero along half a cosine."""
+
+SHARED_SHARE = 0.3
+"""Learning rate at which weights begin to be shared, as a share of the first."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,17 +135,19 @@ class OneShot:
             self._network.model.set_weights(_read(file))
             return
         recipe = self._recipe
-        # Independent sources: the same data comes in the same order whatever the candidates are.
-        rng, order = (np.random.default_rng([number, seed or 0]) for number in range(2))
-        paths = fair_paths(self.reference, self._activations, rng)
-        steps: Iterable[Assignment] = list(itertools.islice(paths, recipe.steps))
+        # A network that has only ever been a mixture is no good start: the reference is trained first, unless it was.
+        first = 0 if seed is None else recipe.steps // 2
+        rest = recipe.steps - first
+        paths = fair_paths(self.reference, self._activations, np.random.default_rng(seed or 0))
+        steps: Iterable[Assignment] = [self.reference] * first + list(itertools.islice(paths, rest))
+        rates = [*cosine_rates(LEARNING_RATE, first), *cosine_rates(SHARED_SHARE * LEARNING_RATE, rest)]
         if recipe.progress:
             start = "own weights" if seed is None else f"seed {seed}"
             steps = recipe.progress(steps, f"{self.metric} (training, {start})")
-        rates = LEARNING_RATE * 0.5 * (1 + np.cos(np.pi * np.arange(recipe.steps) / recipe.steps))
         with random_state(seed or 0):
             self._super_network.restart(self._own_weights if seed is None else self._network.initial_weights())
-            self._super_network.train(zip(steps, recipe.data.batches(order), rates, strict=False))
+            batches = recipe.data.batches(np.random.default_rng(seed or 0))
+            self._super_network.train(zip(steps, batches, rates, strict=False))
         if file is not None:
             _write(file, self._network.model.get_weights())
 
