@@ -10,7 +10,7 @@ import pytest
 from keras_actnas.core import Assignment, InputError, Journal
 from keras_actnas.search import Search, SearchSettings
 from keras_actnas.search.paths import fair_paths
-from keras_actnas.search.proxies.one_shot import OneShot, Recipe
+from keras_actnas.search.proxies import OneShot, Recipe
 from keras_actnas.search.super_network import SuperNetwork
 from keras_actnas.search.switchable import SwitchableNetwork
 from keras_actnas.search.training_data import training_data
