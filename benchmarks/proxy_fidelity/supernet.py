@@ -15,7 +15,8 @@ study tests on are not used. A killed run goes on where it was. Lengths are in t
   adapted      fair for half of the length, then every assignment trained on from there for its part of the rest
 
 Prints, for what is trained so far, Kendall's tau-b and Spearman's rho of the negative held-out loss with the mean
-test accuracy and with the negative mean test loss.
+test accuracy and with the negative mean test loss, for the losses themselves and for the table that a search fits to
+them. With --seeds 0 it trains nothing and prints.
 """
 
 from __future__ import annotations
@@ -38,10 +39,13 @@ from scipy import stats
 from train import waiting
 
 from keras_actnas.core import CANDIDATES, Assignment
+from keras_actnas.core.table import Estimate
 from keras_actnas.search.paths import fair_paths
+from keras_actnas.search.priors import CurvePrior
 from keras_actnas.search.proxies.one_shot import OneShot, Recipe
 from keras_actnas.search.super_network import SuperNetwork, cosine_rates
 from keras_actnas.search.switchable import SwitchableNetwork
+from keras_actnas.search.tables import Observation, fit_table
 from keras_actnas.search.training_data import Batch, training_data
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "examples"))
@@ -139,26 +143,44 @@ def _loss(labels, logits):
     return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits))
 
 
-def correlations(lines: list[dict], study: list[dict]) -> Iterator[str]:
-    """Yields a line of text for every recipe, and seeds of it, with what is trained so far."""
+def correlations(lines: list[dict], study: list[dict], asked: dict[str, Assignment]) -> Iterator[str]:
+    """Yields a line of text for every recipe, all seeds of it together, with what the study has trained so far."""
     trained = collections.defaultdict(list)
     for line in study:
         trained[line["name"]].append((line["accuracy"], -line["test_loss"]))
-    # Every assignment with the seeds that all of them have, so that no seed favours any.
-    seeds = min((len(values) for values in trained.values()), default=0)
-    names = list(trained)
+    names = [name for name in asked if name in trained]
     if len(names) < 5:
         return
-    accuracy, loss = np.array([np.mean(trained[name][:seeds], axis=0) for name in names]).T
+    # Of each assignment the seeds that all have, so that no seed favours any.
+    seeds = min(len(trained[name]) for name in names)
+    truth = np.array([np.mean(trained[name][:seeds], axis=0) for name in names]).T
+    yield f"{len(names)} assignments, {seeds} seeds each: tau-b, rho with accuracy; tau-b, rho with negative loss"
     groups = collections.defaultdict(list)
     for line in lines:
-        groups[(line["variant"], line.get("optimizer", "adam"), line["length"])].append(line)
-    yield f"{len(names)} assignments, {seeds} seeds each; tau-b and rho with accuracy, with negative loss"
-    for key, group in groups.items():
-        score = -np.mean([[line["losses"][name] for name in names] for line in group], axis=0)
-        values = [f(score, truth)[0] for truth in (accuracy, loss) for f in (stats.kendalltau, stats.spearmanr)]
-        found = " ".join(f"{value:+.2f}" for value in values)
-        yield f"{key[0]:8} {key[1]:5} length {key[2]:<5g} seeds {len(group)}: {found}"
+        groups[(line["variant"], line.get("optimizer", "adam"), line["length"], line["images"])].append(line["losses"])
+    for (variant, optimizer, length, images), group in groups.items():
+        losses = {name: float(np.mean([losses[name] for losses in group])) for name in asked}
+        what = f"{variant}, {optimizer}, length {length:g}, {images} images, {len(group)} seeds"
+        yield f"{what}: {_agreement(losses, names, truth)}; as a table: {_agreement(_table(losses, asked), names, truth)}"
+
+
+def _agreement(losses: dict[str, float], names: list[str], truth: np.ndarray) -> str:
+    score = [-losses[name] for name in names]
+    values = [f(score, column)[0] for column in truth for f in (stats.kendalltau, stats.spearmanr)]
+    return " ".join(f"{value:+.2f}" for value in values)
+
+
+def _table(losses: dict[str, float], asked: dict[str, Assignment]) -> dict[str, float]:
+    """Returns what the table says that a search fits to the losses."""
+    first = asked["all silu"]
+    own = losses["all silu"]
+    observations = [
+        Observation(assignment, losses[name] - own, float("nan"))
+        for name, assignment in asked.items()
+        if assignment != first
+    ]
+    table = fit_table(observations, first, CANDIDATES, Estimate(own, 0.0), metric="loss", prior=CurvePrior())
+    return {name: table.predict(assignment).value for name, assignment in asked.items()}
 
 
 def _read(path: str) -> list[dict]:
@@ -209,7 +231,7 @@ def main() -> None:
             flush=True,
         )
     if options.study:
-        print(*correlations(_read(options.out), _read(options.study)), sep="\n")
+        print(*correlations(_read(options.out), _read(options.study), asked), sep="\n")
 
 
 if __name__ == "__main__":
