@@ -11,7 +11,7 @@ study tests on are not used. A killed run goes on where it was. Lengths are in t
   tuned        the SiLU network trained for half of the length, then fair
   trained      the SiLU network trained for all of the length, swapped without training
   early        every assignment trained by itself, for its part of the length
-  one_shot     the package's proxy as it is: like tuned, with Adam and batches of 64
+  one_shot     the package's proxy as it is: like tuned, with batches of 64
   adapted      fair for half of the length, then every assignment trained on from there for its part of the rest
 
 Prints, for what is trained so far, Kendall's tau-b and Spearman's rho of the negative held-out loss with the mean
@@ -40,10 +40,11 @@ from train import waiting
 
 from keras_actnas.core import CANDIDATES, Assignment
 from keras_actnas.core.table import Estimate
+from keras_actnas.search.optimizers import cosine_rates
 from keras_actnas.search.paths import fair_paths
 from keras_actnas.search.priors import CurvePrior
 from keras_actnas.search.proxies.one_shot import OneShot, Recipe
-from keras_actnas.search.super_network import SuperNetwork, cosine_rates
+from keras_actnas.search.super_network import SuperNetwork
 from keras_actnas.search.switchable import SwitchableNetwork
 from keras_actnas.search.tables import Observation, fit_table
 from keras_actnas.search.training_data import Batch, training_data
@@ -157,11 +158,12 @@ def correlations(lines: list[dict], study: list[dict], asked: dict[str, Assignme
     yield f"{len(names)} assignments, {seeds} seeds each: tau-b, rho with accuracy; tau-b, rho with negative loss"
     groups = collections.defaultdict(list)
     for line in lines:
-        groups[(line["variant"], line.get("optimizer", "adam"), line["length"], line["images"])].append(line["losses"])
+        groups[(line["variant"], line.get("optimizer", "sgd"), line["length"], line["images"])].append(line["losses"])
     for (variant, optimizer, length, images), group in groups.items():
         losses = {name: float(np.mean([losses[name] for losses in group])) for name in asked}
         what = f"{variant}, {optimizer}, length {length:g}, {images} images, {len(group)} seeds"
-        yield f"{what}: {_agreement(losses, names, truth)}; as a table: {_agreement(_table(losses, asked), names, truth)}"
+        alone, fitted = (_agreement(each, names, truth) for each in (losses, _table(losses, asked)))
+        yield f"{what}: {alone}; as a table: {fitted}"
 
 
 def _agreement(losses: dict[str, float], names: list[str], truth: np.ndarray) -> str:
@@ -227,7 +229,7 @@ def main() -> None:
         with Path(options.out).open("a") as file:
             file.write(json.dumps(line) + "\n")
         print(
-            f"{variant}, {recipe.get('optimizer', 'adam')}, length {length:g}, seed {seed}: {line['seconds']} s",
+            f"{variant}, {recipe.get('optimizer', 'sgd')}, length {length:g}, seed {seed}: {line['seconds']} s",
             flush=True,
         )
     if options.study:

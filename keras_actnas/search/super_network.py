@@ -16,11 +16,6 @@ from keras_actnas.search.switchable import SwitchableNetwork
 from keras_actnas.search.training_data import Batch
 
 
-def cosine_rates(rate: float, steps: int) -> np.ndarray:
-    """Returns learning rates that fall from `rate` to zero along half a cosine, shape (steps,)."""
-    return rate * 0.5 * (1 + np.cos(np.pi * np.arange(steps) / max(steps, 1)))
-
-
 class SuperNetwork:
     """A switchable network with a loss and an optimizer: each training step has an assignment of its own.
 
@@ -63,7 +58,7 @@ class SuperNetwork:
             if not np.isfinite(losses[-1]):
                 raise InputError(
                     f"Expected a training that converges. Received: a loss of {losses[-1]} in step {len(losses)}; "
-                    "check the range of the inputs, and the loss."
+                    "check the range of the inputs and the loss, or compile the model with a lower learning rate."
                 )
         return losses
 

@@ -9,6 +9,7 @@ import pytest
 
 from keras_actnas.core import Assignment, InputError, Journal
 from keras_actnas.search import Search, SearchSettings
+from keras_actnas.search.optimizers import cosine_rates, optimizer_for
 from keras_actnas.search.paths import fair_paths
 from keras_actnas.search.proxies import OneShot, Recipe
 from keras_actnas.search.super_network import SuperNetwork
@@ -133,11 +134,28 @@ def test_seeds_and_own_weights_are_different_starts(tiny, data, tmp_path):
     inputs, targets = one.held_out[0]
     expected = float(loss(targets, tiny(inputs, training=True)))
     own, first, second = (proxy.score({}, seed) for seed in (None, 0, 1))
-    assert own == pytest.approx(expected, rel=0.05)  # One step of Adam moves no weight by more than its rate.
+    assert own == pytest.approx(expected, rel=0.05)  # One step of a small rate.
     assert len({own, first, second}) == 3 == len(list(tmp_path.iterdir()))
     assert proxy.score({}, 0) == first
     other = OneShot(tiny, Recipe(one, steps=1, folder=tmp_path), NAMES[:2])
     assert other.conditions != proxy.conditions  # The weights are shared with other candidates.
+
+
+def test_a_compiled_model_is_trained_by_its_own_optimizer(tiny):
+    made, rate = optimizer_for(tiny, 10)
+    assert (type(made), rate, made.momentum) == (keras.optimizers.SGD, 0.1, 0.9)
+    compiled = keras.models.clone_model(tiny)
+    compiled.compile(keras.optimizers.AdamW(0.02, weight_decay=0.3, clipnorm=2.0), "mse")
+    made, rate = optimizer_for(compiled, 10)
+    assert made is not compiled.optimizer and (made.weight_decay, made.clipnorm) == (0.3, 2.0)
+    assert rate == pytest.approx(0.02)
+    warm_up = keras.optimizers.schedules.CosineDecay(0.0, 20, warmup_target=0.5, warmup_steps=10)
+    compiled.compile(keras.optimizers.SGD(warm_up), "mse")
+    made, rate = optimizer_for(compiled, 40)
+    assert rate == pytest.approx(0.5, rel=0.05)
+    made.learning_rate.assign(0.25)  # It is a number now, which the training sets.
+    np.testing.assert_allclose(cosine_rates(0.5, 4), [0.5, 0.25 + 0.25 / 2**0.5, 0.25, 0.25 - 0.25 / 2**0.5])
+    assert len(cosine_rates(0.5, 0)) == 0
 
 
 def test_what_diverges_or_has_no_loss_is_told(tiny, data):

@@ -22,19 +22,17 @@ from keras_actnas.core.files import write_atomically
 from keras_actnas.layers import activation_function
 from keras_actnas.search.fingerprint import model_fingerprint
 from keras_actnas.search.losses import Loss, loss_for
+from keras_actnas.search.optimizers import cosine_rates, optimizer_for
 from keras_actnas.search.paths import fair_paths
 from keras_actnas.search.progress import Progress
 from keras_actnas.search.proxies.network_proxy import random_state
 from keras_actnas.search.settings import BatchNormMode
-from keras_actnas.search.super_network import SuperNetwork, cosine_rates
+from keras_actnas.search.super_network import SuperNetwork
 from keras_actnas.search.switchable import SwitchableNetwork, switchable_sites
 from keras_actnas.search.training_data import Batch, TrainingData
 
-LEARNING_RATE = 3e-3
-"""Of Adam, at the beginning; it falls to zero along half a cosine."""
-
-SHARED_SHARE = 0.3
-"""Learning rate at which weights begin to be shared, as a share of the first."""
+SHARED = 0.3
+"""Learning rate at which weights begin to be shared, as a share of that at which the reference's training begins."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,7 +98,8 @@ class OneShot:
         _check_loss(loss, model, data.held_out[0])
         self._network = SwitchableNetwork(model, activations, data.batch_size, batch_statistics=True)
         self._own_weights = self._network.model.get_weights()
-        self._super_network = SuperNetwork(self._network, loss, keras.optimizers.Adam())
+        optimizer, self._rate = optimizer_for(model, recipe.steps)
+        self._super_network = SuperNetwork(self._network, loss, optimizer)
         self._trained: tuple[int | None] | None = None
         self.conditions: dict[str, Any] = {
             "model": model_fingerprint(model),
@@ -108,6 +107,7 @@ class OneShot:
             "batch_size": data.batch_size,
             "steps": recipe.steps,
             "loss": recipe.loss,
+            "optimizer": _told(optimizer, self._rate),
             "activations": list(activations),
             "batch_norm": batch_norm,
         }
@@ -140,7 +140,7 @@ class OneShot:
         rest = recipe.steps - first
         paths = fair_paths(self.reference, self._activations, np.random.default_rng(seed or 0))
         steps: Iterable[Assignment] = [self.reference] * first + list(itertools.islice(paths, rest))
-        rates = [*cosine_rates(LEARNING_RATE, first), *cosine_rates(SHARED_SHARE * LEARNING_RATE, rest)]
+        rates = [*cosine_rates(self._rate, first), *cosine_rates(SHARED * self._rate, rest)]
         if recipe.progress:
             start = "own weights" if seed is None else f"seed {seed}"
             steps = recipe.progress(steps, f"{self.metric} (training, {start})")
@@ -156,6 +156,12 @@ class OneShot:
             return None
         key = json.dumps({**self.conditions, "seed": seed}, sort_keys=True)
         return self._recipe.folder / f"{self.metric}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.npz"
+
+
+def _told(optimizer: keras.optimizers.Optimizer, rate: float) -> dict[str, Any]:
+    """Returns what there is to say of an optimizer; its name and its rate change as it is made and used."""
+    config = {key: value for key, value in optimizer.get_config().items() if value not in (None, False)}
+    return {"class": type(optimizer).__name__, **config, "name": None, "learning_rate": rate}
 
 
 def _check_loss(loss: Loss, model: keras.Model, batch: Batch) -> None:
