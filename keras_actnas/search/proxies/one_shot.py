@@ -41,7 +41,7 @@ class Recipe:
 
     Attributes:
       data: What it is trained on, and asked with.
-      steps: How many steps it is trained for, each with another assignment.
+      steps: How many steps it is trained for, with each seed.
       loss: Name of the loss: see `loss_for`.
       folder: Where trained weights are kept, so that no other process trains them again; None for nowhere.
       progress: Wraps the assignments of the steps, for a progress bar.
@@ -57,8 +57,10 @@ class Recipe:
 class OneShot:
     """Held-out loss of an assignment with the weights of a super-network; a `Proxy`, less is better.
 
-    One network is trained, for each seed, whose every step has another assignment, and is then asked for the loss of
-    each assignment on the same data. See `SuperNetwork` and `fair_paths` for how, and for the papers.
+    One network is trained, for each seed: for half of the steps with the reference's activations, then with another
+    assignment in every step. It is then asked for the loss of each assignment on the same data. See `SuperNetwork` and
+    `fair_paths` for how, and for the papers. All scores together cost one training for each seed, and a pass over the
+    held-out data each; how well they follow trained accuracy is measured by benchmarks/proxy_fidelity/supernet.py.
 
     Args:
       model: A Keras model with one input of fixed size.
@@ -135,7 +137,8 @@ class OneShot:
             self._network.model.set_weights(_read(file))
             return
         recipe = self._recipe
-        # A network that has only ever been a mixture is no good start: the reference is trained first, unless it was.
+        # Weights that have only been shared are far from any network's own: the reference is trained first, unless it
+        # was already.
         first = 0 if seed is None else recipe.steps // 2
         rest = recipe.steps - first
         paths = fair_paths(self.reference, self._activations, np.random.default_rng(seed or 0))
