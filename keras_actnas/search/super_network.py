@@ -35,14 +35,20 @@ class SuperNetwork:
         self._loss = loss
         self._optimizer = optimizer
         optimizer.build(network.model.trainable_variables)
+        weights = {id(weight) for weight in network.model.weights}
+        # What is neither trained nor a weight: the states of random layers, such as dropout.
+        states = [variable for variable in network.model.variables if id(variable) not in weights]
+        self._start = [(variable, keras.ops.convert_to_numpy(variable)) for variable in states]
         self._train_step = self._tensorflow.function(self._step, autograph=False)
         self._test_step = self._tensorflow.function(self._test, autograph=False)
 
     def restart(self, weights: Sequence[np.ndarray]) -> None:
-        """Sets the weights, and the optimizer as it was before the first step."""
+        """Sets the weights, and optimizer and random layers as they were before the first step."""
         self._network.model.set_weights(list(weights))
         for variable in self._optimizer.variables:
             variable.assign(keras.ops.zeros_like(variable))
+        for variable, value in self._start:
+            variable.assign(value)
 
     def train(self, steps: Iterable[tuple[Assignment, Batch, float]]) -> list[float]:
         """Trains by one step for each (assignment, batch, learning rate); returns the losses of the steps.

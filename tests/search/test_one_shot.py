@@ -12,6 +12,7 @@ from keras_actnas.search import Search, SearchSettings
 from keras_actnas.search.optimizers import cosine_rates, optimizer_for
 from keras_actnas.search.paths import fair_paths
 from keras_actnas.search.proxies import OneShot, Recipe
+from keras_actnas.search.proxies.network_proxy import random_state
 from keras_actnas.search.super_network import SuperNetwork
 from keras_actnas.search.switchable import SwitchableNetwork
 from keras_actnas.search.training_data import training_data
@@ -100,6 +101,28 @@ def test_regularization_of_the_model_counts_in_training_alone(data):
     assert asked == pytest.approx(np.log(2))
     assert made.train([(network.reference, dark, 0.2)]) == [pytest.approx(asked)]
     assert np.linalg.norm(kernel) == pytest.approx((1 - 0.2 * 2) * before)
+
+
+def test_a_restart_forgets_dropout_and_momentum(data):
+    inputs = keras.Input(SHAPE)
+    x = keras.layers.Dropout(0.5)(keras.layers.Activation("silu", name="act")(keras.layers.Flatten()(inputs)))
+    model = keras.Model(inputs, keras.layers.Dense(2)(x))
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+    def made():
+        with random_state(0):
+            network = SwitchableNetwork(model, NAMES, 8, batch_statistics=True)
+        return network, SuperNetwork(network, loss, keras.optimizers.SGD(momentum=0.9))
+
+    def losses(network, trained):
+        trained.restart(weights)
+        return trained.train([(network.reference, batch, 0.01) for batch in data.held_out[:3]])
+
+    network, trained = made()
+    weights = network.model.get_weights()
+    first = losses(network, trained)
+    assert losses(network, trained) == first == losses(*made())
+    assert trained.losses({}, data.held_out[:1]) == trained.losses({}, data.held_out[:1])  # No dropout when asked.
 
 
 def test_scores_learn_and_are_kept(tiny, data, tmp_path):

@@ -98,7 +98,8 @@ class OneShot:
         data = recipe.data
         loss = loss_for(model, data.held_out[0][1], recipe.loss)
         _check_loss(loss, model, data.held_out[0])
-        self._network = SwitchableNetwork(model, activations, data.batch_size, batch_statistics=True)
+        with random_state(0):  # Random layers draw their seeds when they are made.
+            self._network = SwitchableNetwork(model, activations, data.batch_size, batch_statistics=True)
         self._own_weights = self._network.model.get_weights()
         optimizer, self._rate = optimizer_for(model, recipe.steps)
         self._super_network = SuperNetwork(self._network, loss, optimizer)
@@ -126,6 +127,7 @@ class OneShot:
           InputError: An unknown site or activation, or a training that diverges.
         """
         if self._trained != (seed,):
+            self._trained = None  # For as long as the weights are those of no seed.
             self._train(seed)
             self._trained = (seed,)
         return float(np.mean(self._super_network.losses(assignment, self._recipe.data.held_out)))
