@@ -226,7 +226,7 @@ def test_a_search_by_one_shot_goes_on_where_it_was(tiny, tmp_path, monkeypatch):
     made = Journal(tmp_path / "run" / "journal.jsonl").select("one_shot")
     assert {one.conditions["seed"] for one in made} == {0, 1}
     kept = {file: file.stat().st_mtime_ns for file in (tmp_path / "run").glob("one_shot-*.npz")}
-    assert table.metric == "one_shot" and np.nanmax(table.standard_error) > 0 and len(kept) == 2
+    assert (table.metric, table.unit) == ("one_shot", "loss") and np.nanmax(table.standard_error) > 0 and len(kept) == 2
     again = Search(tiny, tmp_path / "run", settings, name="tiny").score()
     np.testing.assert_array_equal(again.delta, table.delta)
     assert len(Journal(tmp_path / "run" / "journal.jsonl").select("one_shot")) == len(made)

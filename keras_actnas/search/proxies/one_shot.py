@@ -78,7 +78,7 @@ class OneShot:
     """
 
     metric = "one_shot"
-    unit = ""
+    unit = "loss"  # It has a zero, unlike other scores: changes are told in percent.
     higher_is_better = False
 
     def __init__(
