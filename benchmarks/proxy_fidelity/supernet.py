@@ -11,7 +11,7 @@ study tests on are not used. A killed run goes on where it was. Lengths are in t
   tuned        the SiLU network trained for half of the length, then fair
   trained      the SiLU network trained for all of the length, swapped without training
   early        every assignment trained by itself, for its part of the length
-  one_shot     the package's proxy as it is: like tuned, with batches of 64
+  one_shot     the package's proxy as it is: like fair, with batches of 64
   adapted      fair for half of the length, then every assignment trained on from there for its part of the rest
 
 Prints, for what is trained so far, Kendall's tau-b and Spearman's rho of the negative held-out loss with the mean

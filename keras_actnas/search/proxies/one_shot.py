@@ -31,9 +31,6 @@ from keras_actnas.search.super_network import SuperNetwork
 from keras_actnas.search.switchable import SwitchableNetwork, switchable_sites
 from keras_actnas.search.training_data import Batch, TrainingData
 
-SHARED = 0.3
-"""Learning rate at which weights begin to be shared, as a share of that at which the reference's training begins."""
-
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
@@ -57,10 +54,10 @@ class Recipe:
 class OneShot:
     """Held-out loss of an assignment with the weights of a super-network; a `Proxy`, less is better.
 
-    One network is trained, for each seed: for half of the steps with the reference's activations, then with another
-    assignment in every step. It is then asked for the loss of each assignment on the same data. See `SuperNetwork` and
-    `fair_paths` for how, and for the papers. All scores together cost one training for each seed, and a pass over the
-    held-out data each; how well they follow trained accuracy is measured by benchmarks/proxy_fidelity/supernet.py.
+    One network is trained, for each seed, with another assignment in every step. It is then asked for the loss of each
+    assignment on the same data. See `SuperNetwork` and `fair_paths` for how, and for the papers. All scores together
+    cost one training for each seed, and a pass over the held-out data each; how well they follow trained accuracy is
+    measured by benchmarks/proxy_fidelity/supernet.py.
 
     Args:
       model: A Keras model with one input of fixed size.
@@ -139,13 +136,11 @@ class OneShot:
             self._network.model.set_weights(_read(file))
             return
         recipe = self._recipe
-        # Weights that have only been shared are far from any network's own: the reference is trained first, unless it
-        # was already.
-        first = 0 if seed is None else recipe.steps // 2
-        rest = recipe.steps - first
+        # Weights are shared from the first step: where the reference was trained first, the scores favoured it with one
+        # optimizer and not with another (`tuned` in benchmarks/proxy_fidelity/supernet.py).
         paths = fair_paths(self.reference, self._activations, np.random.default_rng(seed or 0))
-        steps: Iterable[Assignment] = [self.reference] * first + list(itertools.islice(paths, rest))
-        rates = [*cosine_rates(self._rate, first), *cosine_rates(SHARED * self._rate, rest)]
+        steps: Iterable[Assignment] = list(itertools.islice(paths, recipe.steps))
+        rates = cosine_rates(self._rate, recipe.steps)
         if recipe.progress:
             start = "own weights" if seed is None else f"seed {seed}"
             steps = recipe.progress(steps, f"{self.metric} (training, {start})")
