@@ -11,6 +11,8 @@ from keras_actnas.core.errors import InputError
 from keras_actnas.search.training_data import BATCH_SIZE, HELD_OUT, TrainingData, training_data
 from keras_actnas.search.user_functions import imported
 
+_COLORS = {1: "grayscale", 3: "rgb"}
+
 
 def load_training_data(spec: str, model: keras.Model, pixel_max: float = 1.0) -> TrainingData:
     """Returns the data that `--train_data` names.
@@ -58,18 +60,26 @@ def _of_folder(folder: Path, model: keras.Model, pixel_max: float) -> TrainingDa
         raise InputError(
             f"Expected a folder of images for each class in {folder}. Received: {len(classes)} folders in it."
         )
-    height, width, channels = model.inputs[0].shape[1:]
-    train, validation = keras.utils.image_dataset_from_directory(
-        folder,
-        label_mode="int",
-        class_names=classes,
-        color_mode={1: "grayscale", 3: "rgb"}[channels],
-        batch_size=BATCH_SIZE,
-        image_size=(height, width),
-        seed=0,
-        validation_split=HELD_OUT,
-        subset="both",
-        verbose=False,
-    )
+    shape = tuple(model.inputs[0].shape[1:])
+    if len(shape) != 3 or shape[2] not in _COLORS:
+        raise InputError(
+            f"Expected a model whose input is an image, (height, width, 1 or 3), for --train_data={folder}. "
+            f"Received: one with input shape {shape}; give --train_data=module:function."
+        )
+    try:
+        train, validation = keras.utils.image_dataset_from_directory(
+            folder,
+            label_mode="int",
+            class_names=classes,
+            color_mode=_COLORS[shape[2]],
+            batch_size=BATCH_SIZE,
+            image_size=shape[:2],
+            seed=0,
+            validation_split=HELD_OUT,
+            subset="both",
+            verbose=False,
+        )
+    except ValueError as error:
+        raise InputError(f"Expected images in the folders of {folder}. Received: {error}.") from error
     scale = pixel_max / 255
     return training_data(tuple(part.map(lambda x, y: (x * scale, y)) for part in (train, validation)))

@@ -111,6 +111,13 @@ def test_a_folder_has_a_folder_for_each_class(classifier, tmp_path):
     assert data.batch_size == 64 == sum(len(inputs) for inputs, _ in data.held_out)
     for inputs, targets in (data.held_out[0], next(data.batches(np.random.default_rng(0)))):
         np.testing.assert_allclose(inputs[:, 0, 0, 0], 2.0 * (targets == 0), atol=1e-6)  # bags come before boots.
+    flat = keras.Sequential([keras.Input((24,)), keras.layers.Dense(2, "silu")])
+    with pytest.raises(InputError, match=r"whose input is an image.* shape \(24,\)"):
+        load_training_data(str(tmp_path), flat)
+    for name in "ab":
+        (tmp_path / "empty" / name).mkdir(parents=True)
+    with pytest.raises(InputError, match="Expected images in the folders of"):
+        load_training_data(str(tmp_path / "empty"), classifier)
     with pytest.raises(InputError, match="a folder of images for each class.* Received: 0 folders"):
         load_training_data(str(tmp_path / "bags"), classifier)
     with pytest.raises(InputError, match="--train_data to be a folder, or module:function"):
