@@ -157,6 +157,20 @@ def _define_score_flags(values: flags.FlagValues) -> None:
         "seeds", _DEFAULTS.seeds, "Initializations that scores are averaged over; 0 scores the model's own weights.",
         lower_bound=0, flag_values=values,
     )  # fmt: skip
+    flags.DEFINE_string(
+        "train_data", None,
+        "Labelled data for --proxy=one_shot: a folder with a folder of images for each class, or module:function that "
+        "returns (inputs, targets) as arrays, or (train, validation) as datasets of batches.", flag_values=values,
+    )  # fmt: skip
+    flags.DEFINE_integer(
+        "train_steps", _DEFAULTS.train_steps, "Steps that one_shot trains for, with each of --seeds.",
+        lower_bound=1, flag_values=values,
+    )  # fmt: skip
+    flags.DEFINE_string(
+        "loss", None,
+        "What one_shot minimizes: a loss of Keras, such as mse, or module:function of targets and outputs; by default "
+        "that of a compiled model, else the cross entropy of classes.", flag_values=values,
+    )  # fmt: skip
     flags.DEFINE_enum(
         "batch_norm", _DEFAULTS.batch_norm, BATCH_NORM_MODES,
         "BatchNorm in scores: moving statistics, as the paper's authors do, or the batch's.", flag_values=values,
@@ -306,6 +320,9 @@ _SETTINGS = (
     "scheduler",
     "batch_norm",
     "seed",
+    "train_data",
+    "train_steps",
+    "loss",
 )
 
 

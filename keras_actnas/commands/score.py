@@ -11,7 +11,7 @@ from typing import Any
 from absl import flags
 
 from keras_actnas.commands.assignments import read_assignment
-from keras_actnas.commands.runs import define_run_flags, load_score_model, make_search, make_settings
+from keras_actnas.commands.runs import define_run_flags, load_score_model, make_search, make_settings, progress
 from keras_actnas.core.errors import InputError
 
 
@@ -41,7 +41,7 @@ def run(values: Any, positional: list[str]) -> None:
     model = load_score_model(values)
     from keras_actnas.search import make_proxies
 
-    proxies = make_proxies(model, settings)
+    proxies = make_proxies(model, settings, progress=progress)
     metric, reference = proxies[0].metric, proxies[0].reference
     assignment = read_assignment(values.assignment, reference)
     for seed, batch in settings.score_starts():

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 
 from keras_actnas.core.errors import InputError
 from keras_actnas.search.images import image_batch
+from keras_actnas.search.labelled_images import load_training_data
+from keras_actnas.search.progress import Progress
 from keras_actnas.search.proxies.cluster import ScoringCluster
+from keras_actnas.search.proxies.one_shot import Recipe
 from keras_actnas.search.proxies.processes import ScoringProcesses
 from keras_actnas.search.proxies.registry import Proxy, proxies_on
 from keras_actnas.search.settings import SearchSettings
@@ -25,13 +30,27 @@ def images_for(model: keras.Model, settings: SearchSettings, count: int, batch: 
     return image_batch(settings.images, count, shape, settings.seed + batch, settings.pixel_max)
 
 
-def make_proxies(model: keras.Model, settings: SearchSettings) -> list[Proxy]:
+def make_proxies(
+    model: keras.Model, settings: SearchSettings, folder: Path | None = None, progress: Progress | None = None
+) -> list[Proxy]:
     """Returns the settings' proxy of a model on each batch of the photographs that the settings name.
 
+    Args:
+      model: What is scored.
+      settings: What to score by and with.
+      folder: Where a proxy that trains keeps the weights.
+      progress: Wraps the steps of its training.
+
     Raises:
-      InputError: The proxy cannot be made of this model and these images.
+      InputError: The proxy cannot be made of this model and these images, or this data.
     """
-    return proxies_on(settings.proxy, model, _score_images(model, settings), settings.activations, settings.batch_norm)
+    seen: Sequence[Any]
+    if settings.kind.labelled:
+        data = load_training_data(str(settings.train_data), model, settings.pixel_max)
+        seen = [Recipe(data, settings.train_steps, settings.loss, folder, progress)]
+    else:
+        seen = _score_images(model, settings)
+    return proxies_on(settings.proxy, model, seen, settings.activations, settings.batch_norm)
 
 
 def make_processes(

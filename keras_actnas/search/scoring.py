@@ -60,7 +60,7 @@ class Scoring:
     @functools.cached_property
     def _proxies(self) -> list[Proxy]:
         """The proxy on every batch of images."""
-        return make_proxies(self._model, self._settings)
+        return make_proxies(self._model, self._settings, self._folder.path, self._progress)
 
     @functools.cached_property
     def _compute(self) -> Compute | None:

@@ -65,6 +65,9 @@ class SearchSettings:
       score_processes: Processes that scores are computed in; 0 for this one.
       scheduler: Address of the Dask scheduler whose workers compute the scores instead; None for none.
       batch_norm: "inference" or "batch": see `NetworkProxy`.
+      train_data: Labelled data for a proxy that trains: see `load_training_data`.
+      train_steps: Steps that it trains for, with each seed.
+      loss: What it minimizes: see `loss_for`.
       seed: Seed of everything random: first seed of the initializations, crops, design.
     """
 
@@ -93,6 +96,9 @@ class SearchSettings:
     score_processes: int = 0
     scheduler: str | None = None
     batch_norm: BatchNormMode = "inference"
+    train_data: str | None = None
+    train_steps: int = 2000
+    loss: str | None = None
     seed: int = 0
 
     @property
@@ -182,6 +188,7 @@ class SearchSettings:
             ("score_processes", 0),
             ("rounds", 1),
             ("evaluations", 0),
+            ("train_steps", 1),
         ):
             if getattr(self, name) < least:
                 raise InputError(f"Expected {name} of at least {least}. Received: {getattr(self, name)}.")
@@ -190,6 +197,7 @@ class SearchSettings:
                 f"Expected at least as many seeds as batches, so that each batch is scored on. Received: "
                 f"seeds={self.seeds}, batches={self.batches}."
             )
+        self._check_training()
         self.check_networks(self.activations)
         if self.scheduler and self.score_processes:
             raise InputError(
@@ -200,6 +208,25 @@ class SearchSettings:
             raise InputError(f"Expected runs of at least 1. Received: {self.runs}.")
         if not self.minutes >= 0:
             raise InputError(f"Expected minutes of at least 0. Received: {self.minutes}.")
+
+    def _check_training(self) -> None:
+        if not self.kind.labelled:
+            if self.train_data is not None:
+                raise InputError(
+                    f"Expected no --train_data for {self.proxy}, which does not train. Give --proxy=one_shot."
+                )
+            return
+        if self.train_data is None:
+            raise InputError(
+                f"Expected labelled data for {self.proxy}. Received: none; give --train_data=FOLDER, with a folder of "
+                "images for each class, or --train_data=module:function."
+            )
+        for name, other in (("batches", 1), ("score_processes", 0), ("scheduler", None)):
+            if getattr(self, name) != other:
+                raise InputError(
+                    f"Expected no --{name} for {self.proxy}, which trains one network and asks it here, with all "
+                    f"of the held-out data. Received: {getattr(self, name)}."
+                )
 
 
 def _contradict(upper: Constraint, lower: Constraint, score: str) -> bool:

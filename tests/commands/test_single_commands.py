@@ -1,6 +1,7 @@
 """`keras-actnas convert`, `bench`, `score`, `solve` and `apply`, each by itself."""
 
 import json
+import re
 
 import keras
 import numpy as np
@@ -195,6 +196,21 @@ def test_score_refuses(refuses, tiny, assignment_file, photos):
     line = refuses("score", f"--model={tiny}", f"--assignment={assignment_file}", f"--images={photos}")
     assert "another model" in line
     assert "Received: 'rleu'" in refuses("score", f"--model={tiny}", "--assignment=rleu")
+
+
+def test_score_by_training_once_for_all(tiny, tmp_path, monkeypatch, capsys, refuses):
+    (tmp_path / "my_classes.py").write_text(
+        "import numpy as np\n\n\ndef load():\n    random = np.random.default_rng(0)\n"
+        "    return random.random((320, 32, 32, 3)), random.integers(0, 4, 320)\n"
+    )
+    asked = ("score", f"--model={tiny}", "--proxy=one_shot", "--assignment=relu", "--activations=relu")
+    monkeypatch.chdir(tmp_path)
+    run(*asked, "--train_data=my_classes:load", "--train_steps=2", "--seeds=1")
+    found = capsys.readouterr().out
+    loss = float(re.fullmatch(r"seed 0: one_shot ([\d.]+), reference [\d.]+, difference [-+\d.e]+\n", found)[1])
+    assert loss == pytest.approx(np.log(4), rel=0.3)
+    assert "give --train_data=FOLDER" in refuses(*asked)
+    assert "Did you mean" in refuses(*asked, "--train_data=my_classes:load", "--loss=categorical_crossentrpy")
 
 
 # solve

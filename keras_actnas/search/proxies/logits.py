@@ -19,11 +19,11 @@ def without_softmax(model: keras.Model) -> keras.Model:
       model: A functional or Sequential model.
     """
     last = {id(tensor._keras_history.operation) for tensor in model.outputs}
-    if not any(_is_softmax(tensor._keras_history.operation) for tensor in model.outputs):
+    if not any(is_softmax(tensor._keras_history.operation) for tensor in model.outputs):
         return model
 
     def instead(layer: Any) -> Any:
-        if id(layer) not in last or not _is_softmax(layer):
+        if id(layer) not in last or not is_softmax(layer):
             return None
         if isinstance(layer, keras.layers.Softmax):
             return Section(lambda inputs: inputs)
@@ -32,6 +32,7 @@ def without_softmax(model: keras.Model) -> keras.Model:
     return copy_model(model, Rewrite(instead=instead))
 
 
-def _is_softmax(operation: Any) -> bool:
+def is_softmax(operation: Any) -> bool:
+    """Returns whether a layer ends in a softmax."""
     activation = getattr(operation, "activation", None)
     return isinstance(operation, keras.layers.Softmax) or activation is keras.activations.softmax

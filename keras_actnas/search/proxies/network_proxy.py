@@ -166,7 +166,7 @@ class SeededNetwork:
     def _weights(self, seed: int | None) -> list[np.ndarray]:
         """Returns weights for the network: the model's own, or initial ones."""
         if seed not in self._weights_of:
-            with _random_state(int(seed)):  # type: ignore[arg-type]
+            with random_state(int(seed)):  # type: ignore[arg-type]
                 self._weights_of[seed] = self._change(self.model, self.network.initial_weights())
         return self._weights_of[seed]
 
@@ -208,7 +208,7 @@ def checked_images(model: keras.Model, images: np.ndarray) -> np.ndarray:
 
 
 @contextlib.contextmanager
-def _random_state(seed: int) -> Iterator[None]:
+def random_state(seed: int) -> Iterator[None]:
     """Seeds every generator of Keras's initializers; leaves Python's and NumPy's as they were."""
     python_state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002
     keras.utils.set_random_seed(seed)

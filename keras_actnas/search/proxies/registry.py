@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
-import os
 import re
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
-
-import numpy as np
 
 from keras_actnas.core.assignment import Assignment
 from keras_actnas.core.constraints import Constraint
 from keras_actnas.core.errors import InputError, closest
+from keras_actnas.search.user_functions import imported
 
 
 class Proxy(Protocol):
@@ -53,6 +49,7 @@ class ProxyKind:
       higher_is_better: Whether a higher score promises a better network.
       batch_norm: The mode of BatchNorm that it fixes; None where the mode can be chosen.
       trained: Whether it is about trained weights and the user's own images.
+      labelled: Whether it trains on labelled data: its factory is given a `Recipe` in place of images.
       bound: The constraint of a search that names none.
     """
 
@@ -62,6 +59,7 @@ class ProxyKind:
     higher_is_better: bool = True
     batch_norm: str | None = None
     trained: bool = False
+    labelled: bool = False
     bound: str = ">=reference"
 
     @property
@@ -89,6 +87,15 @@ PROXIES = {
         ProxyKind("sensitivity", _SENSITIVITY, "how far a trained network's outputs move", **_DIVERGENCE),
         ProxyKind(
             "sensitivity_batch", _SENSITIVITY, "sensitivity with batch statistics", batch_norm="batch", **_DIVERGENCE
+        ),
+        ProxyKind(
+            "one_shot",
+            f"{_HERE}.one_shot:OneShot",
+            "held-out loss of weights that are trained for all networks together (--train_data)",
+            higher_is_better=False,
+            batch_norm="batch",
+            labelled=True,
+            bound="<=reference",
         ),
     )
 }
@@ -120,16 +127,15 @@ def proxy_kind(name: str) -> ProxyKind:
     return ProxyKind(metric, name)
 
 
-def make_proxy(
-    name: str, model: Any, images: np.ndarray, activations: Sequence[str], batch_norm: str = "inference"
-) -> Proxy:
+def make_proxy(name: str, model: Any, images: Any, activations: Sequence[str], batch_norm: str = "inference") -> Proxy:
     """Returns a proxy of a model on one batch of images.
 
     Args:
       name: One of `PROXIES`, or module:function. The function is called as function(model, images, activations,
         batch_norm) and returns a `Proxy` whose metric is called like the function.
       model: A Keras model with one image input of fixed size.
-      images: Array of shape (batch, height, width, channels), preprocessed as the model expects.
+      images: Array of shape (batch, height, width, channels), preprocessed as the model expects; a `Recipe` for a
+        proxy that trains.
       activations: What the sites can be switched to.
       batch_norm: "inference" or "batch", for proxies that do not fix it themselves.
 
@@ -137,7 +143,7 @@ def make_proxy(
       InputError: No such proxy, or it cannot be made of this model and these images.
     """
     kind = proxy_kind(name)
-    factory = _imported(kind.factory)
+    factory = imported(kind.factory, "proxy")
     proxy: Proxy = factory(model, images, activations, kind.batch_norm or batch_norm)
     if name in PROXIES:
         proxy.metric = kind.name
@@ -150,7 +156,7 @@ def make_proxy(
 
 
 def proxies_on(
-    name: str, model: Any, batches: Sequence[np.ndarray], activations: Sequence[str], batch_norm: str = "inference"
+    name: str, model: Any, batches: Sequence[Any], activations: Sequence[str], batch_norm: str = "inference"
 ) -> list[Proxy]:
     """Returns a proxy on each of several batches of as many images; see `make_proxy`.
 
@@ -159,16 +165,3 @@ def proxies_on(
     first = make_proxy(name, model, batches[0], activations, batch_norm)
     on = getattr(first, "on", None) or (lambda images: make_proxy(name, model, images, activations, batch_norm))
     return [first, *map(on, batches[1:])]
-
-
-def _imported(factory: str) -> Any:
-    module, _, function = factory.partition(":")
-    if os.getcwd() not in sys.path:  # noqa: PTH109
-        sys.path.insert(0, os.getcwd())  # noqa: PTH109
-    try:
-        return getattr(importlib.import_module(module), function)
-    except Exception as error:  # The module may be the user's: it may raise anything.
-        raise InputError(
-            f"Expected proxy=module:function that can be imported. Received: {factory!r} "
-            f"({type(error).__name__}: {error})."
-        ) from error
