@@ -15,14 +15,19 @@ PATHS = [
     "tests/callbacks",
     "tests/surgery/test_fold_acon.py",
     "tests/surgery/test_pea_surgery.py",
-    "tests/surgery/test_restructure_linear.py",
     "tests/test_docstring_examples.py",
 ]
-# Blocks of many layers, of which JAX compiles every part anew: minutes.
+# Blocks of many layers, of which JAX compiles every part anew, whole networks, long trainings: minutes.
 SLOW_PATHS = [
     "tests/layers/test_afrb.py",
+    "tests/layers/test_exponential_kernel.py",
     "tests/surgery/test_collapse_afrb.py",
     "tests/surgery/test_compose_convolutions.py",
+    "tests/surgery/test_restructure_linear.py",
+]
+SLOW_TESTS = [
+    "tests/surgery/test_fold_acon.py::test_a_whole_network",
+    "tests/callbacks/test_afrb_scheduler.py::test_eager_training",
 ]
 # JAX compiles thousands of small functions here, each of which runs once.
 FAST_TO_COMPILE = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
@@ -31,13 +36,14 @@ OTHERS = [name for name in ("tensorflow", "jax", "torch") if name != keras.backe
 
 @pytest.mark.parametrize("backend", OTHERS)
 def test_another_backend(backend):
-    run(backend, *PATHS, *(f"--ignore={path}" for path in SLOW_PATHS))
+    left_out = [f"--ignore={path}" for path in SLOW_PATHS] + [f"--deselect={test}" for test in SLOW_TESTS]
+    run(backend, *PATHS, *left_out)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", OTHERS)
 def test_blocks_on_another_backend(backend):
-    run(backend, *SLOW_PATHS)
+    run(backend, *SLOW_PATHS, *SLOW_TESTS)
 
 
 def run(backend, *arguments):
