@@ -136,7 +136,8 @@ def test_scores_learn_and_are_kept(tiny, data, tmp_path):
     proxy = OneShot(tiny, recipe, NAMES)
     linear = dict.fromkeys(proxy.reference, "identity")
     scores = [proxy.score(assignment, 0) for assignment in ({}, {"first": "relu"}, linear)]
-    assert max(scores[:2]) < 0.6 < 0.7 < scores[2]  # The classes cannot be told apart by a linear network.
+    # By chance the loss is log(2), 0.69; a linear network cannot tell these classes apart.
+    assert max(scores[:2]) < 0.65 < 0.69 < scores[2]
     assert proxy.score({"first": "relu"}, 0) == scores[1]
     with pytest.raises(InputError, match="'elu'"):
         proxy.score({"first": "elu"}, 0)
