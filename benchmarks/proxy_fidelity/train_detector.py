@@ -128,7 +128,7 @@ def main() -> None:
     flags.add_argument("--tested", type=int, default=2000, help="images to test on, of the split `val`")
     flags.add_argument("--epochs", type=int, default=5)
     flags.add_argument("--batch", type=int, default=32)
-    flags.add_argument("--rate", type=float, default=0.003, help="highest learning rate")
+    flags.add_argument("--rate", type=float, default=0.012, help="highest learning rate")
     flags.add_argument("--weight_decay", type=float, default=0.05, help="of kernels, not of BatchNorm and biases")
     flags.add_argument("--average", type=float, default=100, help="steps that the averaged weights (EMA) are of")
     options = flags.parse_args()
