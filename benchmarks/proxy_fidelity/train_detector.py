@@ -1,6 +1,7 @@
-"""Trains every assignment of the study in a small YOLOv8 with several seeds; a killed run goes on where it was.
+r"""Trains every assignment of the study in a small YOLOv8 with several seeds; a killed run goes on where it was.
 
-  python examples/detect_items/items.py --data FOLDER --train 10000 --val 2000 --size 64 --scales 48 96 --out items
+  python examples/detect_items/items.py --data FOLDER --train 10000 --val 2000 --size 64 --scales 48 96 \
+    --known_photos --out items
   python benchmarks/proxy_fidelity/train_detector.py --data items/data.yaml --seeds 2 --out detector.jsonl
 
 The network (`detector.yaml`), its loss and its matching of objects and cells are Ultralytics'; the loop is not
