@@ -2,6 +2,7 @@
 
 import csv
 import importlib
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -74,6 +75,21 @@ def test_a_seed_makes_the_same_images_however_many_there_are(items, made, tmp_pa
     assert len(pictures) == 22
     assert all(first[name] == same[name] for name in pictures)
     assert not any(first[name] == different[name] for name in pictures)
+
+
+@NEEDS_DATA
+def test_known_photographs_are_those_of_training_and_nothing_else_changes(items, made, tmp_path):
+    known = items.make_dataset(
+        tmp_path / "known", str(DATA), None, {"train": 3, "val": 3}, SIZE, seed=1, known_photos=True
+    )
+    photos = json.loads((known.parent / "items.json").read_text())["photos"]
+    assert photos["val"] == photos["train"] == json.loads((made.parent / "items.json").read_text())["photos"]["train"]
+    first, same = files(made.parent), files(known.parent)
+    for name, content in same.items():
+        if name.suffix == ".jpg":
+            assert (first[name] == content) == ("train" in name.parts)
+        elif name.suffix == ".txt":
+            assert first[name] == content
 
 
 @NEEDS_DATA

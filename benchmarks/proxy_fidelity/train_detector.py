@@ -1,6 +1,7 @@
-"""Trains every assignment of the study in a small YOLOv8 with several seeds; a killed run goes on where it was.
+r"""Trains every assignment of the study in a small YOLOv8 with several seeds; a killed run goes on where it was.
 
-  python examples/detect_items/items.py --data FOLDER --train 10000 --val 2000 --size 64 --scales 48 96 --out items
+  python examples/detect_items/items.py --data FOLDER --train 10000 --val 2000 --size 64 --scales 48 96 \
+    --known_photos --out items
   python benchmarks/proxy_fidelity/train_detector.py --data items/data.yaml --seeds 2 --out detector.jsonl
 
 The network (`detector.yaml`), its loss and its matching of objects and cells are Ultralytics'; the loop is not
@@ -128,7 +129,7 @@ def main() -> None:
     flags.add_argument("--tested", type=int, default=2000, help="images to test on, of the split `val`")
     flags.add_argument("--epochs", type=int, default=5)
     flags.add_argument("--batch", type=int, default=32)
-    flags.add_argument("--rate", type=float, default=0.003, help="highest learning rate")
+    flags.add_argument("--rate", type=float, default=0.012, help="highest learning rate")
     flags.add_argument("--weight_decay", type=float, default=0.05, help="of kernels, not of BatchNorm and biases")
     flags.add_argument("--average", type=float, default=100, help="steps that the averaged weights (EMA) are of")
     options = flags.parse_args()

@@ -45,6 +45,7 @@ def make_dataset(
     size: int = SIZE,
     seed: int = 0,
     scales: tuple[int, int] = SCALES,
+    known_photos: bool = False,
 ) -> Path:
     """Writes a data set, unless it is there already, and returns the path of its data.yaml.
 
@@ -56,6 +57,8 @@ def make_dataset(
       size: Height and width of the images, in pixels.
       seed: Seed of everything random.
       scales: Longer side of the smallest and of the largest items, as `SCALES` has it.
+      known_photos: Whether validation images show crops of the training photographs, so that the items alone are new.
+        What a network makes of the few other photographs is a matter of luck, in which trainings differ.
 
     Raises:
       InputError: The folder holds something else, or what the images are made from cannot be used.
@@ -76,6 +79,8 @@ def make_dataset(
             strict=True,
         )
     )
+    if known_photos:
+        paths["val"] = paths["train"]
     record = {
         "counts": counts,
         "size": size,
@@ -212,13 +217,27 @@ def main() -> None:
         metavar=("FROM", "TO"),
         help=f"longer side of the items in pixels, in images of {SIZE}; in others in proportion (default: %(default)s)",
     )
+    parser.add_argument(
+        "--known_photos", action="store_true", help="validation images show the training photographs, with other items"
+    )
     parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     parser.add_argument("--out", default="datasets/items", help="a new folder (default: %(default)s)")
     options = parser.parse_args()
     try:
         counts = {"train": options.train, "val": options.val}
         scales = tuple(options.scales)
-        print(make_dataset(Path(options.out), options.data, options.photos, counts, options.size, options.seed, scales))
+        print(
+            make_dataset(
+                Path(options.out),
+                options.data,
+                options.photos,
+                counts,
+                options.size,
+                options.seed,
+                scales,
+                options.known_photos,
+            )
+        )
     except InputError as error:
         sys.exit(f"error: {error}")
 
