@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 from collections.abc import Callable, Container, Mapping, Sequence
 
 from keras_actnas.core.assignment import Assignment
@@ -77,21 +76,22 @@ class Refinement:
         kept = {assignment for assignment in self._found if self._keeps(assignment, tables)}
         return choose(list(self._found.values()), kept, tables, settings), tables
 
-    def _solve_within(self, tables: Tables, margins: Sequence[float], search: MarginSearch) -> list[Proposal]:
+    def _solve_within(
+        self, tables: Tables, margins: Sequence[float], search: MarginSearch, halvings: int = _HALVINGS
+    ) -> list[Proposal]:
         """Returns proposals within bounds tightened by the share of the margins to try, or by as much as can be kept.
 
         Raises:
           InfeasibleError: No assignment keeps the bounds, or only without any margin.
         """
-        for halvings in itertools.count():
-            bounds = zip(self._settings.constraints, margins, strict=True)
-            try:
-                return self._solve(tables, [bound.tightened(search.share * by) for bound, by in bounds])
-            except InfeasibleError:
-                if not any(margins) or halvings == _HALVINGS:
-                    raise
-                search.report(kept=True)  # More than enough.
-        raise AssertionError  # Not reached.
+        bounds = zip(self._settings.constraints, margins, strict=True)
+        try:
+            return self._solve(tables, [bound.tightened(search.share * by) for bound, by in bounds])
+        except InfeasibleError:
+            if not any(margins) or not halvings:
+                raise
+        search.report(kept=True)  # More than enough.
+        return self._solve_within(tables, margins, search, halvings - 1)
 
     def _keeps(self, assignment: Assignment, tables: Tables) -> bool:
         """Returns whether a network keeps the bounds on the score as computed, and the others as predicted."""
