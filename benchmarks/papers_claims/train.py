@@ -22,7 +22,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 from configurations import Configuration, configurations
-from mobilenet import mobilenet
 from recipe import Recipe
 from results import append, read
 
@@ -33,9 +32,8 @@ from keras_actnas.surgery import current_assignment, replace_activations
 ROOT = Path(__file__).parents[2]
 sys.path += [str(ROOT / "examples"), str(ROOT / "benchmarks" / "proxy_fidelity")]
 from fashion_mnist import Data, load  # noqa: E402
-from networks import residual  # noqa: E402
+from networks import CLASSIFIERS  # noqa: E402
 
-NETWORKS = {"residual": residual, "mobilenet": mobilenet}
 DECAY = {"residual": 1e-4, "mobilenet": 4e-5}
 """Weight decay by network, that of both papers for a ResNet and for a MobileNet."""
 
@@ -59,7 +57,7 @@ class Pause(keras.callbacks.Callback):
 
 def relu_network(name: str) -> keras.Model:
     """Returns an untrained network with ReLUs, whose batch normalizations follow a training of a few thousand steps."""
-    model = NETWORKS[name]()
+    model = CLASSIFIERS[name]()
     for layer in model.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = 0.9
@@ -123,7 +121,7 @@ def main() -> None:
     """Trains what `--out` does not have yet, and appends a line of JSON for each training."""
     known = configurations()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--network", choices=NETWORKS, default="residual")
+    parser.add_argument("--network", choices=CLASSIFIERS, default="residual")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--first_seed", type=int, default=0)
     parser.add_argument("--only", default=",".join(known), help="configurations, with commas (default: all)")

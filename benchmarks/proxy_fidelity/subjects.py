@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 
 import keras
 import numpy as np
-from networks import residual
+from networks import CLASSIFIERS
 from train import Trainer, load
 
 from keras_actnas.core import Assignment, InputError
 from keras_actnas.surgery import current_assignment
+
+RECIPES = {
+    "residual": {"images": 20_000, "batch": 100, "rate": 0.1, "epochs": 12},
+    "mobilenet": {"images": 40_000, "batch": 50, "rate": 0.05, "epochs": 2},
+}
+"""How each classifier was trained in the study, which the network for proxies that want a trained one is, too."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,19 +58,22 @@ class Subject:
         return keras.ops.convert_to_numpy(scaled)
 
 
-def residual_subject(data: str | None) -> Subject:
-    """Returns the residual classifier with the images of Fashion-MNIST; see `load` for `data`."""
-    found = load(data, 20_000)
+def classifier_subject(name: str, data: str | None) -> Subject:
+    """Returns a classifier with the images of Fashion-MNIST; see `load` for `data`."""
+    recipe = RECIPES[name]
+    found, network = load(data, recipe["images"]), CLASSIFIERS[name]
 
     def build(size: int) -> keras.Model:
-        return residual((size, size, 1))
+        return network((size, size, 1))
 
     def train() -> keras.Model:
-        trainer = Trainer(found.train_images, found.train_labels, (found.test_images, found.test_labels), 100, 0.1)
-        trainer.train(trainer.reference, 0, epochs=12)
+        test = found.test_images, found.test_labels
+        batch, rate = recipe["batch"], recipe["rate"]
+        trainer = Trainer(network, found.train_images, found.train_labels, test, batch, rate)
+        trainer.train(trainer.reference, 0, recipe["epochs"])
         return trainer.reference_model()
 
-    return Subject("residual", 28, (20, 40), build, found.train_images, train, current_assignment(build(28)))
+    return Subject(name, 28, (20, 40), build, found.train_images, train, current_assignment(build(28)))
 
 
 def detector_subject(data: str | None) -> Subject:
@@ -87,5 +97,8 @@ def detector_subject(data: str | None) -> Subject:
     return Subject("detector", 64, (32, 96), build, images, None, reference)
 
 
-SUBJECTS = {"residual": residual_subject, "detector": detector_subject}
+SUBJECTS = {
+    **{name: functools.partial(classifier_subject, name) for name in CLASSIFIERS},
+    "detector": detector_subject,
+}
 """Name of a network -> function that returns it, given where its data are."""
