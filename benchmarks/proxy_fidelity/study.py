@@ -23,6 +23,10 @@ def parser(description: str) -> argparse.ArgumentParser:
     flags.add_argument("--seeds", type=int, default=3)
     flags.add_argument("--first_seed", type=int, default=0)
     flags.add_argument("--count", type=int, default=64, help="assignments")
+    flags.add_argument(
+        "--before", type=int, default=0, help="epochs that the reference is trained for first: all others go on from it"
+    )
+    flags.add_argument("--before_rate", type=float, help="highest learning rate of these; by default --rate")
     flags.add_argument("--only", help="names of assignments, with semicolons between them; all when not given")
     flags.add_argument("--threads", type=int, default=1)
     flags.add_argument("--pause", default="", help="a file; while it exists, nothing is trained")

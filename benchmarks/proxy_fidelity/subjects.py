@@ -68,9 +68,8 @@ def classifier_subject(name: str, data: str | None) -> Subject:
 
     def train() -> keras.Model:
         test = found.test_images, found.test_labels
-        batch, rate = recipe["batch"], recipe["rate"]
-        trainer = Trainer(network, found.train_images, found.train_labels, test, batch, rate)
-        trainer.train(trainer.reference, 0, recipe["epochs"])
+        trainer = Trainer(network, found.train_images, found.train_labels, test, recipe["batch"])
+        trainer.train(trainer.reference, 0, recipe["epochs"], recipe["rate"])
         return trainer.reference_model()
 
     return Subject(name, 28, (20, 40), build, found.train_images, train, current_assignment(build(28)))

@@ -13,6 +13,7 @@ images, which end overfitted, differ between seeds by as much as between assignm
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -30,7 +31,7 @@ from keras_actnas.surgery import current_assignment
 sys.path.insert(0, str(Path(__file__).parents[2] / "examples"))
 from fashion_mnist import load
 
-RECIPE = ("network", "epochs", "images", "batch", "rate", "last")
+RECIPE = ("network", "epochs", "images", "batch", "rate", "last", "before", "before_rate")
 
 
 class Trainer:
@@ -42,14 +43,12 @@ class Trainer:
       labels: Their classes.
       test: Test images and labels.
       batch: Images in a step.
-      rate: Highest learning rate; it falls to zero along half a cosine.
     """
 
-    def __init__(self, build: Callable[[], keras.Model], images, labels, test, batch: int, rate: float) -> None:
+    def __init__(self, build: Callable[[], keras.Model], images, labels, test, batch: int) -> None:
         self._build = build
         self._images, self._labels, self._test = images, labels, test
         self._batch = batch
-        self._rate = rate
         model = build()
         self.reference = current_assignment(model)
         self._network = SwitchableNetwork(model, CANDIDATES, batch)
@@ -59,15 +58,36 @@ class Trainer:
         self._test_batch = tf.function(self._test_step)
 
     def train(
-        self, assignment: Assignment, seed: int, epochs: int, last: int = 1, pause: str = ""
+        self,
+        assignment: Assignment,
+        seed: int,
+        epochs: int,
+        rate: float,
+        *,
+        start: list[np.ndarray] | None = None,
+        last: int = 1,
+        pause: str = "",
     ) -> dict[str, object]:
-        """Trains from the seed's initial weights; returns the means of the last epochs' tests, and all epochs' losses."""
+        """Trains an assignment.
+
+        Args:
+          assignment: The assignment.
+          seed: Seed of the order of the images and, without a start, of the initial weights.
+          epochs: How often all images are seen.
+          rate: Highest learning rate; it falls to zero along half a cosine.
+          start: Weights to go on from; None for initial ones.
+          last: Epochs at the end that are tested.
+          pause: While this file exists, no epoch begins.
+
+        Returns:
+          The means of what was tested, and the losses of all epochs.
+        """
         keras.utils.set_random_seed(seed)
-        self._model.set_weights(self._network.initial_weights())
+        self._model.set_weights(self._network.initial_weights() if start is None else start)
         for velocity in self._velocity:
             velocity.assign(tf.zeros_like(velocity))
         self._network.assign(assignment)
-        order = np.random.default_rng(seed)
+        order = np.random.default_rng(seed if start is None else [seed, 1])  # Not the order that the start has seen.
         steps = len(self._images) // self._batch
         losses, tests, done = [], [], 0
         for epoch in range(epochs):
@@ -75,14 +95,18 @@ class Trainer:
             shuffled = order.permutation(len(self._images))[: steps * self._batch].reshape(steps, self._batch)
             total = 0.0
             for rows in shuffled:
-                rate = self._rate * 0.5 * (1 + np.cos(np.pi * done / (steps * epochs)))
-                total += float(self._step(self._images[rows], self._labels[rows], tf.constant(rate, tf.float32)))
+                now = rate * 0.5 * (1 + np.cos(np.pi * done / (steps * epochs)))
+                total += float(self._step(self._images[rows], self._labels[rows], tf.constant(now, tf.float32)))
                 done += 1
             losses.append(round(total / steps, 5))
             if epoch >= epochs - last:
                 tests.append(self._test_all())
         accuracy, loss = np.mean(tests, axis=0)
         return {"accuracy": round(float(accuracy), 6), "test_loss": round(float(loss), 6), "losses": losses}
+
+    def weights(self) -> list[np.ndarray]:
+        """Returns the weights that the last training ended with, to go on from."""
+        return self._model.get_weights()
 
     def reference_model(self) -> keras.Model:
         """Returns the reference network with the weights that the last training ended with."""
@@ -140,15 +164,23 @@ def main() -> None:
         np.concatenate([data.train_labels[options.images :], data.test_labels]),
     )
     images, labels = data.train_images[: options.images], data.train_labels[: options.images]
-    trainer = Trainer(CLASSIFIERS[options.network], images, labels, test, options.batch, options.rate)
+    trainer = Trainer(CLASSIFIERS[options.network], images, labels, test, options.batch)
     recipe = {name: getattr(options, name) for name in RECIPE}
     recipe["tested"] = len(test[0])
-    run(
-        options,
-        trainer.reference,
-        recipe,
-        lambda assignment, seed: trainer.train(assignment, seed, options.epochs, options.last, options.pause),
-    )
+
+    @functools.lru_cache(maxsize=1)
+    def start(seed: int) -> list[np.ndarray] | None:
+        if not options.before:
+            return None
+        rate = options.before_rate or options.rate
+        trainer.train(trainer.reference, seed, options.before, rate, pause=options.pause)
+        return trainer.weights()
+
+    def train(assignment: Assignment, seed: int) -> dict[str, object]:
+        how = {"start": start(seed), "last": options.last, "pause": options.pause}
+        return trainer.train(assignment, seed, options.epochs, options.rate, **how)
+
+    run(options, trainer.reference, recipe, train)
 
 
 if __name__ == "__main__":

@@ -34,7 +34,9 @@ from keras_actnas.integrations.exchange.description import build_network, read_d
 NETWORK = Path(__file__).with_name("detector.yaml")
 WARMUP = 0.05
 """Share of the steps in which the learning rate rises: from the first step at full rate, training may diverge."""
-RECIPE = ("size", "images", "tested", "epochs", "batch", "rate", "weight_decay", "average")
+_AGAIN = 1_000_000
+"""Added to a seed for the order of the images after the reference's training, which is not to be that of before."""
+RECIPE = ("size", "images", "tested", "epochs", "batch", "rate", "weight_decay", "average", "before", "before_rate")
 
 
 class Trainer:
@@ -49,16 +51,17 @@ class Trainer:
     def __init__(self, images: DetectionImages, tested: DetectionImages, options: argparse.Namespace) -> None:
         self._images, self._tested, self._options = images, tested, options
         self._truths = tested.boxes()
+        self._trained: tuple[int | None, dict[str, torch.Tensor]] = (None, {})
         self._description = read_description(NETWORK)
         self.reference = current_torch_assignment(self._build(0))
 
     def train(self, assignment: Assignment, seed: int) -> dict[str, object]:
-        """Trains from the seed's initial weights; returns what was tested, and the losses of training."""
-        network = self._build(seed)
+        """Trains from the seed's weights; returns what was tested, and the losses of training."""
+        options = self._options
+        network = self._start(seed) if options.before else self._build(seed)
         apply_assignment(network, assignment)
-        # The decay rises from 0 within as many steps as the average is of, so that the first weights do not stay in it.
-        averaged = ModelEMA(network, 1 - 1 / self._options.average, tau=self._options.average)
-        losses = self._fit(network, averaged, torch.Generator().manual_seed(seed))
+        order = torch.Generator().manual_seed(seed + _AGAIN * bool(options.before))
+        averaged, losses = self._fit(network, order, options.epochs, options.rate)
         for trained in (network, averaged.ema):
             if current_torch_assignment(trained) != assignment:
                 raise RuntimeError(f"The network does not hold its assignment after training: {assignment}.")
@@ -70,17 +73,31 @@ class Trainer:
         network.args = get_cfg()  # What the parts of the loss weigh.
         return network.to(memory_format=torch.channels_last).train()
 
-    def _fit(self, network: torch.nn.Module, averaged: ModelEMA, order: torch.Generator) -> list[float]:
-        """Trains the network and its average; returns the mean loss of each epoch."""
+    def _start(self, seed: int) -> torch.nn.Module:
+        """Returns a copy of the reference as it was trained before, its averaged weights."""
+        if self._trained[0] != seed:
+            options, order = self._options, torch.Generator().manual_seed(seed)
+            averaged, _ = self._fit(self._build(seed), order, options.before, options.before_rate or options.rate)
+            self._trained = seed, averaged.ema.state_dict()
+        network = self._build(seed)
+        network.load_state_dict(self._trained[1])
+        return network
+
+    def _fit(
+        self, network: torch.nn.Module, order: torch.Generator, epochs: int, rate: float
+    ) -> tuple[ModelEMA, list[float]]:
+        """Trains the network; returns the average of its weights, and the mean loss of each epoch."""
         options, measure = self._options, v8DetectionLoss(network)
+        # The decay rises from 0 within as many steps as the average is of, so that the first weights do not stay in it.
+        averaged = ModelEMA(network, 1 - 1 / options.average, tau=options.average)
         kernels = [weight for weight in network.parameters() if weight.ndim > 1]
         others = [weight for weight in network.parameters() if weight.ndim <= 1]
         groups = [{"params": kernels, "weight_decay": options.weight_decay}, {"params": others, "weight_decay": 0.0}]
-        optimizer = torch.optim.AdamW(groups, options.rate, fused=True)
-        steps = options.epochs * (len(self._images) // options.batch)
+        optimizer = torch.optim.AdamW(groups, rate, fused=True)
+        steps = epochs * (len(self._images) // options.batch)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step / steps))
         losses = []
-        for _ in range(options.epochs):
+        for _ in range(epochs):
             waiting(options.pause)
             found = []
             for batch in self._images.batches(options.batch, order):
@@ -93,7 +110,7 @@ class Trainer:
                 averaged.update(network)
                 found.append(loss.item())
             losses.append(round(float(np.mean(found)), 5))
-        return losses
+        return averaged, losses
 
     @torch.inference_mode()
     def _test(self, network: torch.nn.Module) -> dict[str, float]:
