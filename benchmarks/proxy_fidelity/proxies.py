@@ -22,7 +22,7 @@ from score_lines import Setting, append_scores, read_scores
 from study import waiting
 from subjects import SUBJECTS, Subject
 
-from keras_actnas.core import CANDIDATES, Assignment, InputError
+from keras_actnas.core import CANDIDATES, Assignment
 from keras_actnas.search.proxies import PROXIES, Task, proxies_on
 from keras_actnas.search.proxies.tasks import compute_here, in_order
 
@@ -71,10 +71,6 @@ def trained(subject: Subject, path: Path) -> keras.Model:
         model = subject.build(subject.size)
         model.load_weights(path)
         return model
-    if subject.train is None:
-        raise InputError(
-            f"Expected proxies of an untrained {subject.name} (--proxies). Received: one of a trained one."
-        )
     model = subject.train()
     model.save_weights(path)
     return model

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import functools
 from collections.abc import Callable
@@ -20,6 +21,11 @@ RECIPES = {
 }
 """How each classifier was trained in the study, which the network for proxies that want a trained one is, too."""
 
+DETECTOR_RECIPE = {
+    "batch": 32, "weight_decay": 0.05, "average": 100, "before": 5, "before_rate": None, "rate": 0.012, "pause": "",
+}  # fmt: skip
+"""The same of the detector, by the flags of its trainer."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Subject:
@@ -31,7 +37,7 @@ class Subject:
       others: Other resolutions to score it at.
       build: Takes a size; returns the network with new weights.
       images: All its training images, as it sees them, shape (count, size, size, channels).
-      train: Returns the network as the study's training of seed 0 leaves it; None where it is not kept.
+      train: Returns the network as the study's training of seed 0 leaves it.
       reference: Its own activations, with the sites in the order in which the study counts them.
     """
 
@@ -40,7 +46,7 @@ class Subject:
     others: tuple[int, ...]
     build: Callable[[int], keras.Model]
     images: np.ndarray
-    train: Callable[[], keras.Model] | None
+    train: Callable[[], keras.Model]
     reference: Assignment
 
     def batch(self, count: int, number: int = 0, size: int | None = None) -> np.ndarray:
@@ -80,6 +86,7 @@ def detector_subject(data: str | None) -> Subject:
     # Torch and Ultralytics are for this one alone.
     from detection_images import load_images
     from train_detector import NETWORK
+    from train_detector import Trainer as DetectorTrainer
 
     from keras_actnas.integrations import current_torch_assignment, from_ultralytics
     from keras_actnas.integrations.exchange.description import build_network, read_description
@@ -92,8 +99,13 @@ def detector_subject(data: str | None) -> Subject:
     def build(size: int) -> keras.Model:
         return from_ultralytics(str(NETWORK), (size, size, 3), len(found.names))
 
+    def train() -> keras.Model:
+        every = load_images(data, "train", 64, 10_000)
+        trained = DetectorTrainer(every, every, argparse.Namespace(**DETECTOR_RECIPE)).start(0)
+        return from_ultralytics(trained.eval(), (64, 64, 3))
+
     reference = current_torch_assignment(build_network(read_description(NETWORK), len(found.names)))
-    return Subject("detector", 64, (32, 96), build, images, None, reference)
+    return Subject("detector", 64, (32, 96), build, images, train, reference)
 
 
 SUBJECTS = {

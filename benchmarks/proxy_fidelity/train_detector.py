@@ -58,7 +58,7 @@ class Trainer:
     def train(self, assignment: Assignment, seed: int) -> dict[str, object]:
         """Trains from the seed's weights; returns what was tested, and the losses of training."""
         options = self._options
-        network = self._start(seed) if options.before else self._build(seed)
+        network = self.start(seed) if options.before else self._build(seed)
         apply_assignment(network, assignment)
         order = torch.Generator().manual_seed(seed + _AGAIN * bool(options.before))
         averaged, losses = self._fit(network, order, options.epochs, options.rate)
@@ -73,7 +73,7 @@ class Trainer:
         network.args = get_cfg()  # What the parts of the loss weigh.
         return network.to(memory_format=torch.channels_last).train()
 
-    def _start(self, seed: int) -> torch.nn.Module:
+    def start(self, seed: int) -> torch.nn.Module:
         """Returns a copy of the reference as it was trained before, its averaged weights."""
         if self._trained[0] != seed:
             options, order = self._options, torch.Generator().manual_seed(seed)
