@@ -151,7 +151,7 @@ def test_only_kernels_decay(benchmark):
 
 def test_the_learning_rate_rises_and_falls(benchmark):
     recipe = benchmark.Recipe("mobilenet", images=1200, tested=0, epochs=1, batch=10, decay=0.0)
-    schedule = recipe.optimizer(benchmark.mobilenet())._learning_rate
+    schedule = recipe.optimizer(benchmark.CLASSIFIERS["mobilenet"]())._learning_rate
     rates = [float(schedule(step)) for step in range(120)]
     assert rates[:5] == pytest.approx([0.01, 0.03, 0.05, 0.07, 0.09])
     assert rates[5] == max(rates) == pytest.approx(0.1, rel=0.01)
