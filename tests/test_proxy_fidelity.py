@@ -5,6 +5,7 @@ import json
 import sys
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 from scipy.stats import kendalltau, spearmanr
@@ -203,3 +204,25 @@ def test_damaged_files(study, trained, tmp_path):
     (tmp_path / "broken.jsonl").write_text('{"proxy": "nwot"}\n')
     with pytest.raises(InputError, match="Expected lines of proxies.py"):
         study["score_lines"].read_scores(tmp_path / "broken.jsonl")
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the study trains with TensorFlow")
+def test_a_training_goes_on_from_the_weights_that_it_is_given(monkeypatch, rng):
+    for path in (*FOLDER.glob("*.py"), *FOLDER.with_name("papers_claims").glob("*.py")):
+        monkeypatch.setitem(sys.modules, path.stem, None)  # So that what was there before is put back.
+        del sys.modules[path.stem]
+    monkeypatch.setattr(sys, "path", [str(FOLDER), *sys.path])
+    train, networks = (importlib.import_module(name) for name in ("train", "networks"))
+    images, labels = rng.random((40, 28, 28, 1), np.float32), rng.integers(0, 10, 40).astype("int32")
+    trainer = train.Trainer(networks.mobilenet, images, labels, (images, labels), 20)
+    relu = Assignment.uniform(trainer.reference, "relu")
+    first = trainer.train(trainer.reference, 0, epochs=2, rate=0.1)
+    start = trainer.weights()
+    assert trainer.train(trainer.reference, 0, epochs=2, rate=0.1) == first
+    kernel = trainer.reference_model().get_layer("stem_conv").get_weights()[0]
+    trainer.train(relu, 0, epochs=1, rate=0.0, start=start)  # At this rate it keeps them.
+    np.testing.assert_array_equal(trainer.reference_model().get_layer("stem_conv").get_weights()[0], kernel)
+    trainer.train(relu, 0, epochs=1, rate=0.0)
+    assert np.abs(trainer.reference_model().get_layer("stem_conv").get_weights()[0] - kernel).max() > 0.01
+    tuned = [trainer.train(one, 0, epochs=1, rate=0.1, start=start) for one in (relu, trainer.reference, relu)]
+    assert tuned[0] == tuned[2] != tuned[1]
