@@ -30,10 +30,14 @@ from candidates import HERE, proposed
 from correlation import Bootstrap, kendall, partial, spearman
 from predictors import Shapes, left_out_linear, linear_features, shares
 from printed import Table
+from scipy.stats import rankdata
 from score_lines import Setting, read_scores
 from trainings import Effects, between, between_seeds, ceilings, effects, read_trainings
 
 from keras_actnas.core import CANDIDATES, Assignment
+
+PARTS = {"nwot": "inference", "sensitivity_batch": "batch"}
+"""Proxy -> mode of BatchNorm, of those whose ranks are added."""
 
 FEWEST = 10
 """Trained assignments without which no correlation is worth a line."""
@@ -177,14 +181,19 @@ def fitted(study: Study, other: Study | None) -> Table:
 def proxies(study: Study, path: Path) -> tuple[Table, Table]:
     """Returns the proxies' correlations, of the mean over all starts, and how they depend on the number of starts."""
     found, higher = read_scores(path)
-    rows, numbers = [], []
+    rows, numbers, usual = [], [], {}
     for setting, scores in found.items():
         table = _table(study, scores.values()) * (1 if higher[setting.proxy] else -1)
         if np.isnan(table).any():
             continue  # Not scored with all starts yet.
         rows.append([*_cells(setting), str(len(table)), *study.judge(table.mean(axis=0))])
+        if len(table) >= len(usual.get(setting.proxy, ())) and setting.batch_norm == PARTS.get(setting.proxy):
+            usual[setting.proxy] = table
         if len(table) >= 3:
             numbers.append([*_cells(setting), *_by_starts(table, study.effects.values)])
+    if len(usual) == len(PARTS):
+        ranks = sum(rankdata(table.mean(axis=0)) for table in usual.values())
+        rows.append([" + ".join(usual) + ", ranks", *[""] * 4, *study.judge(ranks)])
     header = ["proxy", "BatchNorm", "batch", "pixels"]
     return (
         Table("Proxies", [*header, "starts", *COLUMNS], rows),

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from predictors import Shapes, chosen, depths
+from trainings import Trainings
 
 from keras_actnas.core import CANDIDATES, Assignment
 from keras_actnas.search.mixed_model import mixed_model
@@ -68,6 +69,30 @@ def left_out(
         "accuracy",
     )
     return values - fit.left_out
+
+
+def predicted(trained: Trainings, values: np.ndarray, assignments: Sequence[Assignment], shapes: Shapes) -> np.ndarray:
+    """Returns what the mixed model, fitted to trained assignments, predicts of others, up to a constant.
+
+    Args:
+      trained: The trained assignments.
+      values: What they were trained to, shape (trained assignments,); its noise is estimated.
+      assignments: The others.
+      shapes: Site -> shape.
+    """
+    cells, incidence = _cells([*trained.assignments, *assignments], shapes)
+    prior, reference = DepthPrior(shapes, 0), Assignment.uniform(shapes, REFERENCE)
+    features, deviations = prior.features(cells, reference), prior.deviations(cells, reference)
+    count = len(values)
+    fit = mixed_model(
+        np.hstack([np.ones((count, 1)), incidence[:count]]),
+        _with_constant(features),
+        np.vstack([np.zeros(deviations.shape[1]), deviations]),
+        values - values.mean(),
+        np.full(count, np.nan),
+        "accuracy",
+    )
+    return incidence[count:] @ fit.values[1:]
 
 
 def transferred(

@@ -1,0 +1,51 @@
+"""How many trainings a fitted table needs: those of one seed predict the other seeds' values of other assignments.
+
+  python benchmarks/proxy_fidelity/calibration_curve.py --network mobilenet --trainings mobilenet_tuned.jsonl
+
+Fits the mixed model that a search fits (`DepthPrior` of degree 0: effects of activations, and deviations of sites) to a
+random choice of assignments with their values of one seed, and prints Kendall's tau of what it predicts of all others
+with the mean of the other seeds' values; beside it the tau of one seed's own values with that mean.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+from calibrated import predicted
+from candidates import HERE
+from correlation import kendall
+from trainings import read_trainings
+
+
+def main() -> None:
+    """Prints a line for each number of trainings."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--network", default="mobilenet")
+    parser.add_argument("--trainings", type=Path, required=True, help="JSON lines of the trainer")
+    parser.add_argument("--metric", default="accuracy", help="key of the value in them; of a loss, less is better")
+    parser.add_argument("--numbers", type=int, nargs="*", default=[12, 16, 24, 32, 48])
+    parser.add_argument("--draws", type=int, default=12, help="choices of assignments, each seed in turns")
+    options = parser.parse_args()
+    shapes = json.loads((HERE / f"network_{options.network}.json").read_text())["sites"]
+    trainings = read_trainings(options.trainings, options.metric)
+    trainings = trainings.at(~np.isnan(trainings.values).any(axis=1))
+    values = trainings.values - trainings.values.mean(axis=0)
+    others = [np.delete(values, seed, axis=1).mean(axis=1) for seed in range(values.shape[1])]
+    itself = " ".join(f"{kendall(values[:, seed], rest):+.2f}" for seed, rest in enumerate(others))
+    print(f"{len(values)} assignments, {values.shape[1]} seeds; one training itself: {itself}")
+    rng = np.random.default_rng(0)
+    for number in options.numbers:
+        found = []
+        for draw in range(options.draws):
+            seed, order = draw % values.shape[1], rng.permutation(len(values))
+            known, rest = order[:number], order[number:]
+            table = predicted(trainings.at(known), values[known, seed], trainings.at(rest).assignments, shapes)
+            found.append(kendall(table, others[seed][rest]))
+        print(f"{number} trainings: {np.mean(found):+.2f} (standard deviation {np.std(found):.2f})")
+
+
+if __name__ == "__main__":
+    main()
