@@ -1,6 +1,7 @@
 """The statistics of the study of proxies (`benchmarks/proxy_fidelity`), on made-up trainings whose truth is known."""
 
 import importlib
+import itertools
 import json
 import sys
 from pathlib import Path
@@ -16,8 +17,11 @@ FOLDER = Path(__file__).parents[1] / "benchmarks/proxy_fidelity"
 NAMES = (
     "analyse",
     "calibrated",
+    "calibration_curve",
     "candidates",
+    "command",
     "correlation",
+    "network_study",
     "predictors",
     "printed",
     "score_lines",
@@ -137,6 +141,14 @@ def test_a_calibration_serves_another_network(study, shapes, assignments):
     assert np.corrcoef(predicted, values)[0, 1] > 0.99
 
 
+def test_some_trainings_tell_of_the_others(study, rng, shapes, assignments):
+    networks = list(assignments.values())
+    values = np.array([list(one.values()).count("relu") + rng.normal() / 10 for one in networks])
+    trained = study["trainings"].Trainings(tuple(assignments)[:40], tuple(networks[:40]), values[:40, None])
+    found = study["calibrated"].predicted(trained, values[:40], networks[40:], shapes)
+    assert np.corrcoef(found, values[40:])[0, 1] > 0.95
+
+
 def test_left_out_networks_do_not_take_part(study, rng):
     features, values = rng.normal(size=(20, 3)), rng.normal(size=20)
     found = study["predictors"].left_out_linear(features, values)
@@ -177,6 +189,18 @@ def test_tables(study, trained):
     right, wrong = study["analyse"].proxies(found, trained.with_name("scores.jsonl"))[0].rows
     assert right[:5] == ["right", "batch", "16", "28", "3"] and right[5].startswith("+0.9")
     assert wrong[5].startswith("-0.9")
+    scores = zip(found.trainings.assignments, found.effects.values - found.effects.values.min(), strict=True)
+    scores = list(scores)
+    for proxy, start in itertools.product(("nwot", "sensitivity_batch"), range(3)):
+        # Each is the truth of every other assignment: the two together say more.
+        odd = {one: truth if (number % 2) == (proxy == "nwot") else 0.0 for number, (one, truth) in enumerate(scores)}
+        mode, higher = ("inference", True) if proxy == "nwot" else ("batch", False)
+        odd = {one: value if higher else -value for one, value in odd.items()}
+        setting = study["score_lines"].Setting(proxy, mode, 16, 28)
+        study["score_lines"].append_scores(trained.with_name("more.jsonl"), setting, start, odd, higher, 1.0)
+    first, second, both = study["analyse"].proxies(found, trained.with_name("more.jsonl"))[0].rows
+    assert both[0] == "nwot + sensitivity_batch, ranks"
+    assert float(both[5].split()[0]) > max(float(one[5].split()[0]) for one in (first, second)) + 0.1
     spread = study["analyse"].variances(found).rows[0]
     assert spread[:2] == ["all", str(len(found.trainings.names))] and float(spread[6]) > 20
     table = study["analyse"].networks(found)
@@ -185,6 +209,47 @@ def test_tables(study, trained):
     assert (trained.parent / "x-uniform-networks-and-proposals.csv").read_text().startswith("network,latency")
     loss = study["trainings"].read_trainings(trained, "test_loss")
     assert study["correlation"].kendall(loss.values[:, 0], found.effects.values) > 0.9
+
+
+def test_what_is_to_be_trained_is_checked(study, assignments, tmp_path, shapes):
+    parser, run = study["study"].parser("A study."), study["study"].run
+    reference, trained = Assignment.uniform(shapes, "silu"), []
+
+    def train(assignment, seed):
+        trained.append((assignment, seed))
+        return {"accuracy": 0.5}
+
+    out = tmp_path / "out.jsonl"
+    for flags, message in (
+        (["--only", "all relu;all rleu"], "Received: 'all rleu'. Did you mean 'all relu"),
+        (["--before_rate", "0.1"], "Received: --before=0"),
+        (["--before", "-1"], "Received: --before=-1"),
+    ):
+        with pytest.raises(InputError, match=message):
+            run(parser.parse_args([*flags, "--out", str(out)]), reference, {}, train)
+    assert not trained and not out.exists()
+    options = parser.parse_args(["--only", "all relu; all silu", "--seeds", "1", "--out", str(out)])
+    for _ in range(2):
+        run(options, reference, {}, train)
+    assert trained == [(assignments["all relu"], 0), (assignments["all silu"], 0)]
+
+
+def test_one_seed_has_no_other_to_predict(study, trained, monkeypatch, capsys):
+    curve, run = study["calibration_curve"], study["command"].run_command
+    flags = ["x", "--network", "residual", "--trainings", str(trained), "--numbers", "20", "--draws", "2"]
+    monkeypatch.setattr(sys, "argv", flags)
+    run(curve.main)
+    first, second = capsys.readouterr().out.splitlines()
+    assert "2 seeds" in first and float(second.split()[2]) > 0.5
+    lines = [line for line in trained.read_text().splitlines() if json.loads(line)["seed"] == 0]
+    trained.write_text("\n".join(lines) + "\n")
+    for wrong, message in (
+        (flags, "two seeds or more"),
+        ([*flags, "--network", "resnet"], "--network out of detector"),
+    ):
+        monkeypatch.setattr(sys, "argv", wrong)
+        with pytest.raises(SystemExit, match=f"error: Expected .*{message}"):
+            run(curve.main)
 
 
 def test_damaged_files(study, trained, tmp_path):

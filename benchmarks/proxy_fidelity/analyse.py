@@ -18,109 +18,26 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import functools
 import itertools
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from calibrated import left_out, transferred
 from candidates import HERE, proposed
-from correlation import Bootstrap, kendall, partial, spearman
-from predictors import Shapes, left_out_linear, linear_features, shares
+from command import run_command
+from correlation import kendall
+from network_study import COLUMNS, FEWEST, Study
+from predictors import left_out_linear, linear_features, shares
 from printed import Table
 from scipy.stats import rankdata
 from score_lines import Setting, read_scores
-from trainings import Effects, between, between_seeds, ceilings, effects, read_trainings
+from trainings import between, between_seeds, ceilings
 
 from keras_actnas.core import CANDIDATES, Assignment
 
 PARTS = {"nwot": "inference", "sensitivity_batch": "batch"}
 """Proxy -> mode of BatchNorm, of those whose ranks are added."""
-
-FEWEST = 10
-"""Trained assignments without which no correlation is worth a line."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Subset:
-    """Some of the assignments, and which pairs of them count.
-
-    Attributes:
-      name: What tables call it.
-      rows: Whether each assignment is in it.
-      groups: Group of each assignment; pairs count within groups.
-    """
-
-    name: str
-    rows: np.ndarray
-    groups: np.ndarray
-
-
-class Study:
-    """The trainings of one network, with what is known of the network.
-
-    Args:
-      network: Its name.
-      trainings: File of the trainings.
-      metric: What was trained for.
-      draws: Of the bootstrap.
-      bands: How many bands of latency.
-    """
-
-    def __init__(self, network: str, trainings: Path, metric: str, draws: int = 1000, bands: int = 4) -> None:
-        facts = json.loads((HERE / f"network_{network}.json").read_text())
-        self.shapes: Shapes = facts["sites"]
-        self.latency: Mapping[str, float] = facts["latency"]
-        self.trainings = read_trainings(trainings, metric)
-        self.effects: Effects = effects(self.trainings.values)
-        self._draws = draws
-        self._bands = bands
-
-    @functools.cached_property
-    def subsets(self) -> list[Subset]:
-        """All assignments, those that mix activations, and all within bands of about equal latency."""
-        assignments = self.trainings.assignments
-        every, one = np.ones(len(assignments), bool), np.zeros(len(assignments), int)
-        mixed = np.array([len(assignment.counts()) > 1 for assignment in assignments])
-        latency = np.array([self.latency.get(name, np.nan) for name in self.trainings.names])
-        known = ~np.isnan(latency)
-        edges = np.unique(np.quantile(latency[known], np.linspace(0, 1, self._bands + 1)[1:-1]))
-        return [
-            Subset("all", every, one),
-            Subset("mixed", mixed, one),
-            Subset("equal latency", known, np.searchsorted(edges, latency)),
-        ]
-
-    @functools.cached_property
-    def bootstraps(self) -> list[Bootstrap]:
-        """For each subset, the draws that all intervals come from."""
-        values = self.trainings.values - self.effects.seeds
-        return [Bootstrap(values[subset.rows], subset.groups[subset.rows], self._draws) for subset in self.subsets]
-
-    def at(self, rows: np.ndarray) -> Effects:
-        """Returns the effects of some of the assignments; the noise is that of all."""
-        return dataclasses.replace(self.effects, values=self.effects.values[rows], counts=self.effects.counts[rows])
-
-    def judge(self, scores: np.ndarray) -> list[str]:
-        """Returns the cells of a row: correlations of a predictor with the effects; NaN where it says nothing."""
-        scores = np.where(np.isnan(scores), np.nanmean(scores), scores)
-        cells = []
-        for subset, bootstrap in zip(self.subsets, self.bootstraps, strict=True):
-            predicted, values, groups = (
-                scores[subset.rows],
-                self.effects.values[subset.rows],
-                subset.groups[subset.rows],
-            )
-            cells.append(_with_interval(kendall(predicted, values, groups), bootstrap.kendall(predicted)))
-            if subset.name == "all":
-                cells.append(_with_interval(spearman(predicted, values), bootstrap.spearman(predicted)))
-        given = shares(self.trainings.assignments, self.shapes)["share"]
-        return [*cells, f"{partial(scores, self.effects.values, given):+.2f}"]
-
-
-COLUMNS = ["Kendall, all", "Spearman, all", "Kendall, mixed", "Kendall, equal latency", "given shares"]
 
 
 def variances(study: Study) -> Table:
@@ -187,7 +104,7 @@ def proxies(study: Study, path: Path) -> tuple[Table, Table]:
         if np.isnan(table).any():
             continue  # Not scored with all starts yet.
         rows.append([*_cells(setting), str(len(table)), *study.judge(table.mean(axis=0))])
-        if len(table) >= len(usual.get(setting.proxy, ())) and setting.batch_norm == PARTS.get(setting.proxy):
+        if len(table) > len(usual.get(setting.proxy, ())) and setting.batch_norm == PARTS.get(setting.proxy):
             usual[setting.proxy] = table
         if len(table) >= 3:
             numbers.append([*_cells(setting), *_by_starts(table, study.effects.values)])
@@ -269,10 +186,6 @@ def summary(study: Study, tables: Sequence[Table]) -> Table:
     return Table("Kendall, all", ["", "which", "correlation"], rows)
 
 
-def _with_interval(value: float, interval: tuple[float, float]) -> str:
-    return f"{value:+.2f} [{interval[0]:+.2f}, {interval[1]:+.2f}]"
-
-
 def main() -> None:
     """Prints and writes the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -303,4 +216,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -11,6 +11,7 @@ from trainings import Trainings
 from keras_actnas.core import CANDIDATES, Assignment
 from keras_actnas.search.mixed_model import mixed_model
 from keras_actnas.search.priors import Cell, CurvePrior
+from keras_actnas.search.regression import Effects
 
 REFERENCE = "silu"
 
@@ -57,18 +58,7 @@ def left_out(
       errors: Its standard errors; NaN where they are not known.
       degree: See `DepthPrior`.
     """
-    cells, incidence = _cells(assignments, shapes)
-    prior, reference = DepthPrior(shapes, degree), Assignment.uniform(shapes, REFERENCE)
-    features, deviations = prior.features(cells, reference), prior.deviations(cells, reference)
-    fit = mixed_model(
-        np.hstack([np.ones((len(values), 1)), incidence]),
-        _with_constant(features),
-        np.vstack([np.zeros(deviations.shape[1]), deviations]),
-        values - values.mean(),
-        errors,
-        "accuracy",
-    )
-    return values - fit.left_out
+    return values - _fitted(*_cells(assignments, shapes), shapes, values, errors, degree).left_out
 
 
 def predicted(trained: Trainings, values: np.ndarray, assignments: Sequence[Assignment], shapes: Shapes) -> np.ndarray:
@@ -81,17 +71,8 @@ def predicted(trained: Trainings, values: np.ndarray, assignments: Sequence[Assi
       shapes: Site -> shape.
     """
     cells, incidence = _cells([*trained.assignments, *assignments], shapes)
-    prior, reference = DepthPrior(shapes, 0), Assignment.uniform(shapes, REFERENCE)
-    features, deviations = prior.features(cells, reference), prior.deviations(cells, reference)
     count = len(values)
-    fit = mixed_model(
-        np.hstack([np.ones((count, 1)), incidence[:count]]),
-        _with_constant(features),
-        np.vstack([np.zeros(deviations.shape[1]), deviations]),
-        values - values.mean(),
-        np.full(count, np.nan),
-        "accuracy",
-    )
+    fit = _fitted(cells, incidence[:count], shapes, values, np.full(count, np.nan), 0)
     return incidence[count:] @ fit.values[1:]
 
 
@@ -127,6 +108,22 @@ def transferred(
         "accuracy",
     )
     return incidence_of_others @ fit.values[1 + len(cells) :]
+
+
+def _fitted(
+    cells: list[Cell], incidence: np.ndarray, shapes: Shapes, values: np.ndarray, errors: np.ndarray, degree: int
+) -> Effects:
+    """Returns the mixed model's effects: that of the reference network first, then those of the cells."""
+    prior, reference = DepthPrior(shapes, degree), Assignment.uniform(shapes, REFERENCE)
+    features, deviations = prior.features(cells, reference), prior.deviations(cells, reference)
+    return mixed_model(
+        np.hstack([np.ones((len(values), 1)), incidence]),
+        _with_constant(features),
+        np.vstack([np.zeros(deviations.shape[1]), deviations]),
+        values - values.mean(),
+        errors,
+        "accuracy",
+    )
 
 
 def _cells(assignments: Sequence[Assignment], shapes: Shapes) -> tuple[list[Cell], np.ndarray]:

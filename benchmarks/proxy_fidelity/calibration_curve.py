@@ -10,14 +10,16 @@ with the mean of the other seeds' values; beside it the tau of one seed's own va
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 import numpy as np
 from calibrated import predicted
-from candidates import HERE
+from command import run_command
 from correlation import kendall
+from network_study import FEWEST, network_facts
 from trainings import read_trainings
+
+from keras_actnas.core import InputError
 
 
 def main() -> None:
@@ -29,9 +31,14 @@ def main() -> None:
     parser.add_argument("--numbers", type=int, nargs="*", default=[12, 16, 24, 32, 48])
     parser.add_argument("--draws", type=int, default=12, help="choices of assignments, each seed in turns")
     options = parser.parse_args()
-    shapes = json.loads((HERE / f"network_{options.network}.json").read_text())["sites"]
+    shapes = network_facts(options.network)["sites"]
     trainings = read_trainings(options.trainings, options.metric)
     trainings = trainings.at(~np.isnan(trainings.values).any(axis=1))
+    if trainings.values.shape[1] < 2 or max(options.numbers) > len(trainings.names) - FEWEST:
+        raise InputError(
+            f"Expected assignments that all have two seeds or more, {FEWEST} more than --numbers. Received: "
+            f"{len(trainings.names)} that have all {trainings.values.shape[1]} seeds of {options.trainings}."
+        )
     values = trainings.values - trainings.values.mean(axis=0)
     others = [np.delete(values, seed, axis=1).mean(axis=1) for seed in range(values.shape[1])]
     itself = " ".join(f"{kendall(values[:, seed], rest):+.2f}" for seed, rest in enumerate(others))
@@ -48,4 +55,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -24,6 +24,7 @@ import numpy as np
 import study_proxies
 import tensorflow as tf
 from candidates import candidates, proposals_file
+from command import run_command
 from subjects import SUBJECTS, Subject
 
 from keras_actnas.core import Assignment, Constraint, MetricTable
@@ -165,4 +166,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -18,6 +18,7 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 from candidates import candidates
+from command import run_command
 from score_lines import Setting, append_scores, read_scores
 from study import waiting
 from subjects import SUBJECTS, Subject
@@ -115,4 +116,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -18,6 +18,7 @@ from collections.abc import Mapping
 import keras
 import numpy as np
 import tensorflow as tf
+from command import run_command
 from correlation import kendall
 from printed import Table
 
@@ -106,4 +107,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

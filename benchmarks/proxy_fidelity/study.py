@@ -14,7 +14,8 @@ from typing import Any
 
 from candidates import candidates
 
-from keras_actnas.core import Assignment
+from keras_actnas.core import Assignment, InputError
+from keras_actnas.core.errors import closest
 
 
 def parser(description: str) -> argparse.ArgumentParser:
@@ -47,11 +48,15 @@ def run(
       reference: An assignment of the network, for its sites.
       recipe: What else makes a training what it is. Lines of another recipe stay in the file and do not count.
       train: Trains an assignment from a seed. Returns what goes on the line; first the measure of the study.
+
+    Raises:
+      InputError: `--only` names an assignment that there is not, or `--before` is no number of epochs, or 0 with a
+        rate for them.
     """
+    assignments = candidates(reference, options.count)
+    names = _checked(options, assignments)
     path = Path(options.out)
     done = {(line["seed"], line["name"]) for line in read_lines(path) if line["recipe"] == recipe}
-    assignments = candidates(reference, options.count)
-    names = options.only.split(";") if options.only else list(assignments)
     for seed in range(options.first_seed, options.first_seed + options.seeds):
         for name in names:
             if (seed, name) in done:
@@ -65,6 +70,22 @@ def run(
                 file.write(json.dumps({**line, "recipe": recipe, "assignment": dict(assignments[name])}) + "\n")
             measure, value = next(iter(found.items()))
             print(f"{name}, seed {seed}: {measure} {value:.4f} in {line['seconds']} s", flush=True)
+
+
+def _checked(options: argparse.Namespace, assignments: Mapping[str, Assignment]) -> list[str]:
+    """Returns the names of what is to be trained."""
+    if options.before < 0 or (options.before_rate is not None and not options.before):
+        raise InputError(
+            f"Expected --before of some epochs, for --before_rate to be of them. Received: --before={options.before}."
+        )
+    names = [name.strip() for name in options.only.split(";")] if options.only else list(assignments)
+    unknown = [name for name in names if name not in assignments]
+    if unknown:
+        raise InputError(
+            "Expected assignments of the study (--only, with semicolons between them), such as 'all relu'. Received: "
+            f"{unknown[0]!r}.{closest(unknown[0], assignments)}"
+        )
+    return names
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:

@@ -34,6 +34,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 from candidates import candidates
+from command import run_command
 from networks import residual
 from scipy import stats
 from train import waiting
@@ -237,4 +238,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

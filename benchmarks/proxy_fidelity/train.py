@@ -1,10 +1,13 @@
 r"""Trains every assignment of the study with several seeds; a killed run goes on where it was.
 
-  python benchmarks/proxy_fidelity/train.py --network mobilenet --seeds 5 --out mobilenet.jsonl
+  python benchmarks/proxy_fidelity/train.py --network mobilenet --seeds 3 --out mobilenet.jsonl
+  python benchmarks/proxy_fidelity/train.py --network mobilenet --seeds 3 --before 2 --before_rate 0.05 --epochs 1 \
+    --rate 0.02 --out mobilenet_tuned.jsonl
   python benchmarks/proxy_fidelity/train.py --network residual --epochs 12 --images 20000 --batch 100 --rate 0.1 \
     --last 3 --out residual.jsonl
 
-One training step is compiled, whose sites switch: an assignment costs no compilation. Assignments of one seed share
+With --before, assignments are not trained from initial weights but go on from the reference network's, which is trained
+first, once for each seed. One training step is compiled, whose sites switch: an assignment costs no compilation. Assignments of one seed share
 initial weights, the order of the images and the learning rate, so that they differ in nothing but activations. All
 images that were not trained on are tested, 30,000 by default: with the 10,000 of the test set alone the images' choice
 would be the larger part of the noise. Trainings are short by default, and on many images: twelve epochs of 20,000
@@ -21,6 +24,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import tensorflow as tf
+from command import run_command
 from networks import CLASSIFIERS
 from study import parser, run, waiting
 
@@ -184,4 +188,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -3,6 +3,10 @@ r"""Trains every assignment of the study in a small YOLOv8 with several seeds; a
   python examples/detect_items/items.py --data FOLDER --train 10000 --val 2000 --size 64 --scales 48 96 \
     --known_photos --out items
   python benchmarks/proxy_fidelity/train_detector.py --data items/data.yaml --seeds 2 --out detector.jsonl
+  python benchmarks/proxy_fidelity/train_detector.py --data items/data.yaml --seeds 3 --before 5 --before_rate 0.012 \
+    --epochs 1 --rate 0.004 --out detector_tuned.jsonl
+
+With --before, assignments go on from the reference network, which is trained first, once for each seed.
 
 The network (`detector.yaml`), its loss and its matching of objects and cells are Ultralytics'; the loop is not
 `YOLO.train()`, whose start and validations would take as long as a whole training takes here. All images are in memory,
@@ -20,6 +24,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from command import run_command
 from detection_images import DetectionImages, load_images
 from study import parser, run, waiting
 from ultralytics.cfg import get_cfg
@@ -160,4 +165,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)
