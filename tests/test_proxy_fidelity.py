@@ -254,6 +254,8 @@ def test_one_seed_has_no_other_to_predict(study, trained, monkeypatch, capsys):
 
 def test_damaged_files(study, trained, tmp_path):
     read = study["trainings"].read_trainings
+    with pytest.raises(InputError, match=r"trainings of mobilenet \(--network\)"):
+        study["analyse"].Study("mobilenet", trained, "accuracy")
     with pytest.raises(InputError, match="Expected trainings with 'mAP' in each line"):
         read(trained, "mAP")
     with pytest.raises(InputError, match=r"Received: .*missing.jsonl \(FileNotFoundError"):

@@ -10,6 +10,7 @@ with the mean of the other seeds' values; beside it the tau of one seed's own va
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -28,16 +29,18 @@ def main() -> None:
     parser.add_argument("--network", default="mobilenet")
     parser.add_argument("--trainings", type=Path, required=True, help="JSON lines of the trainer")
     parser.add_argument("--metric", default="accuracy", help="key of the value in them; of a loss, less is better")
+    parser.add_argument("--seeds", type=int, help="how many seeds of the file to take, the first ones; all by default")
     parser.add_argument("--numbers", type=int, nargs="*", default=[12, 16, 24, 32, 48])
     parser.add_argument("--draws", type=int, default=12, help="choices of assignments, each seed in turns")
     options = parser.parse_args()
     shapes = network_facts(options.network)["sites"]
     trainings = read_trainings(options.trainings, options.metric)
+    trainings = dataclasses.replace(trainings, values=trainings.values[:, : options.seeds])
     trainings = trainings.at(~np.isnan(trainings.values).any(axis=1))
     if trainings.values.shape[1] < 2 or max(options.numbers) > len(trainings.names) - FEWEST:
         raise InputError(
-            f"Expected assignments that all have two seeds or more, {FEWEST} more than --numbers. Received: "
-            f"{len(trainings.names)} that have all {trainings.values.shape[1]} seeds of {options.trainings}."
+            f"Expected assignments that all have two seeds or more (--seeds), {FEWEST} more than --numbers. Received: "
+            f"{len(trainings.names)} that have {trainings.values.shape[1]} seeds in {options.trainings}."
         )
     values = trainings.values - trainings.values.mean(axis=0)
     others = [np.delete(values, seed, axis=1).mean(axis=1) for seed in range(values.shape[1])]

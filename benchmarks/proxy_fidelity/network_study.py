@@ -61,6 +61,9 @@ class Study:
       metric: What was trained for.
       draws: Of the bootstrap.
       bands: How many bands of latency.
+
+    Raises:
+      InputError: There is no such network, or the trainings are not of it, or as `read_trainings`.
     """
 
     def __init__(self, network: str, trainings: Path, metric: str, draws: int = 1000, bands: int = 4) -> None:
@@ -68,6 +71,11 @@ class Study:
         self.shapes: Shapes = facts["sites"]
         self.latency: Mapping[str, float] = facts["latency"]
         self.trainings = read_trainings(trainings, metric)
+        if set(self.trainings.assignments[0]) != set(self.shapes):
+            raise InputError(
+                f"Expected trainings of {network} (--network). Received: {trainings}, which is of other sites, such as "
+                f"{next(iter(self.trainings.assignments[0]))!r}."
+            )
         self.effects: Effects = effects(self.trainings.values)
         self._draws = draws
         self._bands = bands

@@ -7,7 +7,9 @@ r"""Trains every assignment of the study with several seeds; a killed run goes o
     --last 3 --out residual.jsonl
 
 With --before, assignments are not trained from initial weights but go on from the reference network's, which is trained
-first, once for each seed. One training step is compiled, whose sites switch: an assignment costs no compilation. Assignments of one seed share
+first, once for each seed.
+
+One training step is compiled, whose sites switch: an assignment costs no compilation. Assignments of one seed share
 initial weights, the order of the images and the learning rate, so that they differ in nothing but activations. All
 images that were not trained on are tested, 30,000 by default: with the 10,000 of the test set alone the images' choice
 would be the larger part of the noise. Trainings are short by default, and on many images: twelve epochs of 20,000
