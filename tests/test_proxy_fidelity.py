@@ -291,5 +291,8 @@ def test_a_training_goes_on_from_the_weights_that_it_is_given(monkeypatch, rng):
     np.testing.assert_array_equal(trainer.reference_model().get_layer("stem_conv").get_weights()[0], kernel)
     trainer.train(relu, 0, epochs=1, rate=0.0)
     assert np.abs(trainer.reference_model().get_layer("stem_conv").get_weights()[0] - kernel).max() > 0.01
+    still = {"epochs": 1, "rate": 0.0}
+    before = trainer.train(trainer.reference, 0, **still)  # The weights stay, so that losses are of the batches alone.
+    assert trainer.train(trainer.reference, 0, **still, start=trainer.weights())["losses"] != before["losses"]
     tuned = [trainer.train(one, 0, epochs=1, rate=0.1, start=start) for one in (relu, trainer.reference, relu)]
     assert tuned[0] == tuned[2] != tuned[1]
