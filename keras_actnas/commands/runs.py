@@ -26,6 +26,7 @@ _DEFAULTS = SearchSettings()
 _DESIGNS_SAY = {
     "orthogonal": "a balanced main-effect plan",
     "mixtures": "balanced, at random",
+    "shares": "at random, with random shares",
     "single_swaps": "one swap at a time, as in the paper",
     ADAPTIVE: "orthogonal first, then, in --rounds, those that may be the best",
 }
@@ -87,7 +88,7 @@ def define_design_flags(
     flags.DEFINE_enum(
         "design", _DEFAULTS.design, designs,
         f"Networks to measure: {'; '.join(f'{name}: {_DESIGNS_SAY[name]}' for name in designs)}. By default "
-        "orthogonal, but single swaps on a device whose values are exact, and for scores of trained networks.",
+        "orthogonal, but single swaps on a device whose values are exact, and for scores what the proxy needs.",
         flag_values=values,
     )  # fmt: skip
     flags.DEFINE_integer(
@@ -127,9 +128,9 @@ def define_design_flags(
 
 def _define_score_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_string(
-        "proxy", _DEFAULTS.proxy,
+        "proxy", "",
         f"What networks are scored by: {'; '.join(f'{kind.name}: {kind.says}' for kind in PROXIES.values())}; or "
-        "module:function.", flag_values=values,
+        "module:function. By default fine_tuned with --train_data, else nwot.", flag_values=values,
     )  # fmt: skip
     flags.DEFINE_integer(
         "batches", _DEFAULTS.batches,
@@ -159,17 +160,30 @@ def _define_score_flags(values: flags.FlagValues) -> None:
     )  # fmt: skip
     flags.DEFINE_string(
         "train_data", None,
-        "Labelled data for --proxy=one_shot: a folder with a folder of images for each class, or module:function that "
-        "returns (inputs, targets) as arrays, or (train, validation) as datasets of batches.", flag_values=values,
+        "Labelled data for a proxy that trains, fine_tuned or one_shot: a folder with a folder of images for each "
+        "class, or module:function that returns (inputs, targets) as arrays, or (train, validation) as datasets of "
+        "batches.",
+        flag_values=values,
     )  # fmt: skip
     flags.DEFINE_integer(
-        "train_steps", _DEFAULTS.train_steps, "Steps that one_shot trains for, with each of --seeds.",
+        "train_steps", _DEFAULTS.train_steps,
+        "Steps of a training: of each network for fine_tuned, of one for all, with each of --seeds, for one_shot.",
         lower_bound=1, flag_values=values,
+    )  # fmt: skip
+    flags.DEFINE_integer(
+        "trainings", _DEFAULTS.trainings,
+        "How many networks fine_tuned trains for its table; proposals come besides, in --rounds.",
+        lower_bound=1, flag_values=values,
+    )  # fmt: skip
+    flags.DEFINE_float(
+        "learning_rate", None,
+        "Highest learning rate of a training, which falls along a cosine; by default that of a compiled model, else "
+        "what is usual for SGD.", lower_bound=0.0, flag_values=values,
     )  # fmt: skip
     flags.DEFINE_string(
         "loss", None,
-        "What one_shot minimizes: a loss of Keras, such as mse, or module:function of targets and outputs; by default "
-        "that of a compiled model, else the cross entropy of classes.", flag_values=values,
+        "What a training minimizes: a loss of Keras, such as mse, or module:function of targets and outputs; by "
+        "default that of a compiled model, else the cross entropy of classes.", flag_values=values,
     )  # fmt: skip
     flags.DEFINE_enum(
         "batch_norm", _DEFAULTS.batch_norm, BATCH_NORM_MODES,
@@ -322,6 +336,8 @@ _SETTINGS = (
     "seed",
     "train_data",
     "train_steps",
+    "trainings",
+    "learning_rate",
     "loss",
 )
 

@@ -42,6 +42,7 @@ __getattr__, __dir__, __all__ = attach(
         "ran_e": "keras_actnas.search.ran_e",
         "resnet_cells": "keras_actnas.search.topology",
         "scale": "keras_actnas.search.scaling",
+        "shares": "keras_actnas.search.designs",
         "single_swaps": "keras_actnas.search.designs",
         "solve_ilp": "keras_actnas.search.ilp",
         "solve_local": "keras_actnas.search.local_search",

@@ -20,13 +20,13 @@ def least_networks(activations: Collection[str]) -> int:
     return len(set(activations)) - 1 + LEAST_FREEDOM
 
 
-def check_budget(networks: int, activations: Collection[str]) -> None:
+def check_budget(networks: int, activations: Collection[str], flag: str = "networks") -> None:
     """Raises `InputError`, which says the least, when `networks` are too few to mix the `activations` in them."""
     least = least_networks(activations)
     if networks < least:
         raise InputError(
-            f"Expected networks of at least {least} for {len(set(activations))} activations. Received: {networks}. "
-            "Raise --networks."
+            f"Expected {flag} of at least {least} for {len(set(activations))} activations. Received: {networks}. "
+            f"Raise --{flag}."
         )
 
 

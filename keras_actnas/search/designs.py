@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+
+import numpy as np
 
 from keras_actnas.core.assignment import Assignment
 from keras_actnas.core.errors import InputError
 from keras_actnas.search.orthogonal_arrays import PASSES, orthogonal_columns
 
-DESIGNS = ("orthogonal", "mixtures", "single_swaps")
+DESIGNS = ("orthogonal", "mixtures", "shares", "single_swaps")
 
 
 def single_swaps(reference: Assignment, activations: Sequence[str]) -> list[Assignment]:
@@ -42,6 +44,38 @@ def mixtures(reference: Assignment, activations: Sequence[str], count: int, seed
     return _balanced(reference, activations, count, seed, passes=0)
 
 
+def shares(reference: Assignment, activations: Sequence[str], count: int, seed: int = 0) -> list[Assignment]:
+    """Returns the uniform networks, then random ones in which also the shares of the activations are random.
+
+    Balanced networks all have about as much of each activation. Where that is most of what they differ by, and each
+    measurement has much noise, as in the loss of trained networks, these say more.
+
+    Args:
+      reference: The reference network's assignment.
+      activations: The candidates; a site's own activation takes part as well.
+      count: How many networks; where no more than that exist, all of them are taken, apart from the reference.
+      seed: Seed of shares and mixing.
+    """
+    _check(reference, activations)
+    if is_exhaustive(reference, activations, count):
+        return _every(reference, activations)
+    rng = np.random.default_rng(seed)
+    uniform = [reference.with_swaps(dict.fromkeys(reference, name)) for name in activations]
+    made = dict.fromkeys(one for one in uniform[:count] if one != reference)
+    while len(made) < count:
+        # 0.5: from nearly uniform networks to even mixtures.
+        share = dict(zip(names := _names(reference, activations), rng.dirichlet(np.full(len(names), 0.5)), strict=True))
+        one = Assignment((site, _drawn(_levels(own, activations), share, rng)) for site, own in reference.items())
+        if one != reference:
+            made[one] = None
+    return list(made)
+
+
+def _drawn(names: Sequence[str], share: Mapping[str, float], rng: np.random.Generator) -> str:
+    shares = np.array([share[name] for name in names]) + 1e-9  # Of a site that has few choices, none may have a share.
+    return str(rng.choice(names, p=shares / shares.sum()))
+
+
 def orthogonal(reference: Assignment, activations: Sequence[str], count: int, seed: int = 0) -> list[Assignment]:
     """Returns balanced networks in which also any two sites are as near to orthogonal as can be.
 
@@ -64,10 +98,9 @@ def _balanced(
     reference: Assignment, activations: Sequence[str], count: int, seed: int, passes: int
 ) -> list[Assignment]:
     _check(reference, activations)
-    levels = [_levels(current, activations) for current in reference.values()]
     if is_exhaustive(reference, activations, count):
-        every = (Assignment(zip(reference, row, strict=True)) for row in itertools.product(*levels))
-        return [row for row in every if row != reference]
+        return _every(reference, activations)
+    levels = [_levels(current, activations) for current in reference.values()]
     plan = orthogonal_columns([len(names) for names in levels], count, seed, passes)
     return [
         Assignment((site, names[level]) for site, names, level in zip(reference, levels, row, strict=True))
@@ -78,6 +111,17 @@ def _balanced(
 def is_exhaustive(reference: Assignment, activations: Sequence[str], count: int) -> bool:
     """Returns whether there are no more than `count` networks besides the reference."""
     return math.prod(len(_levels(current, activations)) for current in reference.values()) - 1 <= count
+
+
+def _every(reference: Assignment, activations: Sequence[str]) -> list[Assignment]:
+    """Returns all networks but the reference."""
+    levels = [_levels(current, activations) for current in reference.values()]
+    every = (Assignment(zip(reference, row, strict=True)) for row in itertools.product(*levels))
+    return [row for row in every if row != reference]
+
+
+def _names(reference: Assignment, activations: Sequence[str]) -> list[str]:
+    return list(dict.fromkeys([*activations, *reference.values()]))
 
 
 def _levels(current: str, activations: Sequence[str]) -> list[str]:
@@ -96,6 +140,8 @@ def make_design(
         return single_swaps(reference, activations)
     if name == "mixtures":
         return mixtures(reference, activations, count, seed)
+    if name == "shares":
+        return shares(reference, activations, count, seed)
     if name == "orthogonal":
         return orthogonal(reference, activations, count, seed)
     raise InputError(f"Expected a design out of {', '.join(DESIGNS)}. Received: {name!r}.")

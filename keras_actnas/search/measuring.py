@@ -101,10 +101,14 @@ class Measuring:
             )
         return usable
 
-    def design(self, name: str | None = None) -> list[Assignment]:
+    def design(self, name: str | None = None, count: int | None = None) -> list[Assignment]:
         """Returns the networks to measure, or those of a design by name.
 
         Where a device has measured already, they are those that it has measured.
+
+        Args:
+          name: The design; None for the device's.
+          count: How many networks, unless they are single swaps; None for as many as are measured.
         """
         settings, reference = self._settings, self.reference
         if name is None:
@@ -113,11 +117,11 @@ class Measuring:
                 return [one for one, purpose in measured if purpose == "design" and one != reference]
             name = settings.device_design(self.device.exact)
         settings.check_networks({*settings.activations, *reference.values()})
-        return make_design(name, reference, self.activations, settings.networks, settings.seed)
+        return make_design(name, reference, self.activations, count or settings.networks, settings.seed)
 
-    def is_complete(self, design: str) -> bool:
+    def is_complete(self, design: str, count: int | None = None) -> bool:
         """Whether a design tells every effect by itself, so that nothing has to be assumed of them."""
-        every = is_exhaustive(self.reference, self.activations, self._settings.networks)
+        every = is_exhaustive(self.reference, self.activations, count or self._settings.networks)
         return every or design == "single_swaps"
 
     def measure_design(self, networks: Sequence[Assignment], count: int | None = None) -> Measured:

@@ -7,12 +7,14 @@ from typing import Any
 import keras
 import numpy as np
 
-LEARNING_RATE = 0.1
+LEARNING_RATE, FINE_TUNING_RATE = 0.1, 0.02
 SGD = {"momentum": 0.9, "weight_decay": 5e-4, "global_clipnorm": 5.0}
 """For a model that is not compiled: what is usual for convolutional networks; the clipping is for others."""
 
 
-def optimizer_for(model: keras.Model, steps: int) -> tuple[keras.optimizers.Optimizer, float]:
+def optimizer_for(
+    model: keras.Model, steps: int, learning_rate: float | None = None, fine_tuning: bool = False
+) -> tuple[keras.optimizers.Optimizer, float]:
     """Returns a new optimizer like the compiled model's, or SGD with momentum, and its highest learning rate.
 
     Which activation does best depends on how a network is trained, so a score should train as the user does.
@@ -20,11 +22,15 @@ def optimizer_for(model: keras.Model, steps: int) -> tuple[keras.optimizers.Opti
     Args:
       model: The model, compiled or not.
       steps: Of these many steps the highest rate is meant, where the model's optimizer has a schedule.
+      learning_rate: The highest rate; None for the compiled model's own, or what is usual.
+      fine_tuning: Whether weights are trained already, for which less is usual.
     """
     if not model.compiled or model.optimizer is None:
-        return keras.optimizers.SGD(LEARNING_RATE, **SGD), LEARNING_RATE
+        usual = FINE_TUNING_RATE if fine_tuning else LEARNING_RATE
+        rate = usual if learning_rate is None else learning_rate
+        return keras.optimizers.SGD(rate, **SGD), rate
     config: dict[str, Any] = model.optimizer.get_config()
-    rate = config["learning_rate"]
+    rate = config["learning_rate"] if learning_rate is None else learning_rate
     if isinstance(rate, dict):
         schedule = keras.optimizers.schedules.deserialize(rate)
         rate = max(float(schedule(step)) for step in np.linspace(0, steps, 100))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 from collections.abc import Sequence
 
@@ -291,7 +292,8 @@ class Search:
         times = self.measuring.measure(measurable, runs, "verify")
         self.measuring.report_failures(times)
         made = self.scoring.scores(networks, "verify")
-        own, measured = measured_metrics(times, made, reference, exact)
+        noise = tables[self.settings.kind.name].residual if self.settings.kind.noisy else math.nan
+        own, measured = measured_metrics(times, made, reference, exact, noise)
         # Where no proposal can be measured, the reference's values are those that were measured with the design.
         earlier = {metric: tables[metric].reference_value for metric in self.device.metrics}
         own = {**earlier, **measured.get(reference, {}), **own}

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from keras_actnas.core.assignment import Assignment
 from keras_actnas.core.errors import InputError
 from keras_actnas.core.proposal import Proposal
-from keras_actnas.search import readings, scores
+from keras_actnas.search import readings
 from keras_actnas.search.local_search import solve_local
 from keras_actnas.search.measuring import Measuring
 from keras_actnas.search.scoring import Scoring
@@ -42,7 +42,7 @@ def polished(
         if failed := readings.failures(made):
             raise UnmeasurableError(failed[assignment])
         values = {one.metric: one.samples[0] for one in made[assignment]}
-        _, estimates = scores.score_estimates(scoring.scores([assignment]), measuring.reference)
+        _, estimates = scoring.estimates([assignment])
         return {**values, settings.kind.name: estimates[assignment].value}
 
     try:

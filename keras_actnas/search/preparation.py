@@ -14,7 +14,7 @@ from keras_actnas.search.images import image_batch
 from keras_actnas.search.labelled_images import load_training_data
 from keras_actnas.search.progress import Progress
 from keras_actnas.search.proxies.cluster import ScoringCluster
-from keras_actnas.search.proxies.one_shot import Recipe
+from keras_actnas.search.proxies.labelled import Recipe
 from keras_actnas.search.proxies.processes import ScoringProcesses
 from keras_actnas.search.proxies.registry import Proxy, proxies_on
 from keras_actnas.search.settings import SearchSettings
@@ -38,7 +38,7 @@ def make_proxies(
     Args:
       model: What is scored.
       settings: What to score by and with.
-      folder: Where a proxy that trains keeps the weights.
+      folder: Where a proxy that trains for all scores at once keeps the weights.
       progress: Wraps the steps of its training.
 
     Raises:
@@ -47,7 +47,7 @@ def make_proxies(
     seen: Sequence[Any]
     if settings.kind.labelled:
         data = load_training_data(str(settings.train_data), model, settings.pixel_max)
-        seen = [Recipe(data, settings.train_steps, settings.loss, folder, progress)]
+        seen = [Recipe(data, settings.train_steps, settings.loss, settings.learning_rate, folder, progress)]
     else:
         seen = _score_images(model, settings)
     return proxies_on(settings.proxy, model, seen, settings.activations, settings.batch_norm)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import functools
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -102,14 +103,14 @@ def score_observations(measurements: Sequence[Measurement]) -> list[tuple[Estima
 
 
 def score_estimates(
-    measurements: Sequence[Measurement], reference: Assignment
+    measurements: Sequence[Measurement], reference: Assignment, noise: float = math.nan
 ) -> tuple[Estimate, dict[Assignment, Estimate]]:
     """Returns the reference's score and, for each assignment, the mean over its seeds and batches.
 
     The error of an assignment's score is that of its difference to the reference, both with the same seeds and batches,
     as an estimate of the mean over all initializations and images. Three of them tell little of their own
     spread, so it is averaged with the one that is usual, among all the assignments, for a network as far from the
-    reference. It is NaN for one seed and batch.
+    reference. Of one seed and batch it is that of the `noise` that each score has, NaN where that is not known.
     """
     references = {_start_of(m): m.reference_samples[0] for m in measurements}
     own = Estimate(float(np.mean(list(references.values()))), 0.0)
@@ -122,7 +123,7 @@ def score_estimates(
     estimates = {}
     for assignment, deltas in groups.items():
         spread = (variance[assignment] + usual * distance[assignment]) / 2 if any(deltas) else variance[assignment]
-        error = float(np.sqrt(spread / len(deltas)))
+        error = float(np.sqrt(spread / len(deltas))) if len(deltas) > 1 else math.sqrt(2) * noise
         estimates[assignment] = Estimate(own.value + float(np.mean(deltas)), error)
     return own, estimates
 

@@ -10,7 +10,7 @@ import keras
 
 from keras_actnas.core.assignment import Assignment
 from keras_actnas.core.journal import Measurement
-from keras_actnas.core.table import MetricTable
+from keras_actnas.core.table import Estimate, MetricTable
 from keras_actnas.search import scores
 from keras_actnas.search.measuring import Measuring
 from keras_actnas.search.preparation import make_processes, make_proxies
@@ -56,6 +56,7 @@ class Scoring:
         self._fingerprint = fingerprint
         self._watch = watch
         self._progress = progress
+        self._table: MetricTable | None = None
 
     @functools.cached_property
     def _proxies(self) -> list[Proxy]:
@@ -86,8 +87,8 @@ class Scoring:
         Args:
           also: Networks to score and to fit the table to, besides those of the design.
         """
-        settings, reference = self._settings, self._measuring.reference
-        design = self._measuring.design(settings.score_design)
+        settings, reference, count = self._settings, self._measuring.reference, self._settings.scored_networks
+        design = self._measuring.design(settings.score_design, count)
         with self._watch("score"):
             made = self.scores([*design, *also])
             tables = [
@@ -98,7 +99,8 @@ class Scoring:
                     own,
                     metric=made[0].metric,
                     unit=made[0].unit,
-                    prior=None if self._measuring.is_complete(settings.score_design) else CurvePrior(),
+                    prior=None if self._measuring.is_complete(settings.score_design, count) else CurvePrior(),
+                    noisy_reference=settings.kind.noisy,
                     context={
                         "design": settings.score_design,
                         "networks": len({one.assignment for one in made}),
@@ -108,11 +110,21 @@ class Scoring:
                 )
                 for own, observations in scores.score_observations(made)
             ]
-            return average_tables(tables)
+            self._table = average_tables(tables)
+            return self._table
+
+    def estimates(self, assignments: Sequence[Assignment]) -> tuple[Estimate, dict[Assignment, Estimate]]:
+        """Returns the score of the reference, and that of each network: as computed, or, of a noisy one, by the table.
+
+        The table is the one that was fitted last.
+        """
+        if self._table is not None and self._settings.kind.noisy:
+            return self._table.reference_value, {one: self._table.predict(one) for one in assignments}
+        return scores.score_estimates(self.scores(assignments), self._measuring.reference)
 
     def missed(self, assignments: Sequence[Assignment]) -> list[float]:
-        """Returns, for every constraint, by how much the computed scores miss it at most; 0 for other metrics."""
-        own, estimates = scores.score_estimates(self.scores(assignments), self._measuring.reference)
+        """Returns, for every constraint, by how much the scores miss it at most; 0 for other metrics."""
+        own, estimates = self.estimates(assignments)
         return [
             max(bound.shortfall(estimates[assignment].value, own.value) for assignment in assignments)
             if bound.metric == self._settings.kind.name

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 from collections.abc import Collection
 from typing import Literal
 
@@ -46,16 +47,18 @@ class SearchSettings:
       solver: "highs" or "cbc".
       design: Which networks are measured and scored: "orthogonal" (a main-effect plan), "mixtures" (at random),
         "single_swaps" (the paper's), or "adaptive": orthogonal to begin with, then in `rounds` those among which the
-        decision is open. None for orthogonal, but single swaps on a device that is exact, and for the score of a
-        trained network.
+        decision is open; or "shares": at random with random shares. None for orthogonal, but single swaps on a device
+        that is exact, and for scores what the proxy needs.
       networks: How many networks are measured, and how many are scored, unless they are single swaps.
+      trainings: How many are scored instead where each score costs a training.
       loop: Whether proposals are measured, and the tables fitted again, until predictions and measurements agree.
       rounds: How often proposals may be scored, the score table fitted again, and solved again; and how many rounds of
         the loop there may be.
       evaluations: Networks that a local search may try on the device itself after the loop, where the device is exact.
       runs: Timed runs of each candidate; None for as many as `minutes` allow, at most 50.
       minutes: Time budget for measuring the latency table, again for the loop, and again for verifying.
-      proxy: What networks are scored by without training: one of `PROXIES`, or module:function.
+      proxy: What networks are scored by: one of `PROXIES`, or module:function; by default "fine_tuned" where there is
+        `train_data`, else "nwot".
       images: Folder of photographs for the score; None for those that scikit-image ships.
       batch_size: Images in the batch that the score is computed on.
       pixel_max: Value of a white pixel as the model expects it: 1 or 255.
@@ -66,7 +69,8 @@ class SearchSettings:
       scheduler: Address of the Dask scheduler whose workers compute the scores instead; None for none.
       batch_norm: "inference" or "batch": see `NetworkProxy`.
       train_data: Labelled data for a proxy that trains: see `load_training_data`.
-      train_steps: Steps that it trains for, with each seed.
+      train_steps: Steps that a training takes.
+      learning_rate: Highest learning rate of a training; None for that of a compiled model, or what is usual.
       loss: What it minimizes: see `loss_for`.
       seed: Seed of everything random: first seed of the initializations, crops, design.
     """
@@ -82,12 +86,13 @@ class SearchSettings:
     solver: str = "highs"
     design: str | None = None
     networks: int = 100
+    trainings: int = 32
     loop: bool = False
     rounds: int = 5
     evaluations: int = 200
     runs: int | None = None
     minutes: float = 1.0
-    proxy: str = "nwot"
+    proxy: str = ""
     images: str | None = None
     batch_size: int = 16
     pixel_max: float = 1.0
@@ -97,7 +102,8 @@ class SearchSettings:
     scheduler: str | None = None
     batch_norm: BatchNormMode = "inference"
     train_data: str | None = None
-    train_steps: int = 2000
+    train_steps: int = 1000
+    learning_rate: float | None = None
     loss: str | None = None
     seed: int = 0
 
@@ -117,14 +123,13 @@ class SearchSettings:
 
     @property
     def score_design(self) -> str:
-        """Which networks are scored.
+        """Which networks are scored."""
+        return self.kind.design if self.design in (None, ADAPTIVE) else self.design
 
-        A trained network with a random activation at every site is beyond repair, and such mixtures tell nothing of the
-        few or mild exchanges that a bound on its score allows: those add up, so it is scored one swap at a time.
-        """
-        if self.design in (None, ADAPTIVE):
-            return "single_swaps" if self.kind.trained else "orthogonal"
-        return self.design
+    @property
+    def scored_networks(self) -> int:
+        """How many networks are scored."""
+        return self.trainings if self.kind.noisy else self.networks
 
     @property
     def kind(self) -> ProxyKind:
@@ -142,6 +147,7 @@ class SearchSettings:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "activations", parse_activations(self.activations))
+        object.__setattr__(self, "proxy", self.proxy or ("nwot" if self.train_data is None else "fine_tuned"))
         if self.constraints is DEFAULT_CONSTRAINTS:
             object.__setattr__(self, "constraints", (self.kind.constraint,))
         self._check_numbers()
@@ -177,6 +183,8 @@ class SearchSettings:
         """Raises `InputError` when the networks are too few for all the `activations` that are mixed in them."""
         if self.design != "single_swaps":
             check_budget(self.networks, activations)
+        if self.score_design != "single_swaps":
+            check_budget(self.scored_networks, activations, "trainings" if self.kind.noisy else "networks")
 
     def _check_numbers(self) -> None:
         for name, least in (
@@ -189,6 +197,7 @@ class SearchSettings:
             ("rounds", 1),
             ("evaluations", 0),
             ("train_steps", 1),
+            ("trainings", 1),
         ):
             if getattr(self, name) < least:
                 raise InputError(f"Expected {name} of at least {least}. Received: {getattr(self, name)}.")
@@ -212,10 +221,10 @@ class SearchSettings:
     def _check_training(self) -> None:
         if not self.kind.labelled:
             if self.train_data is not None:
-                raise InputError(
-                    f"Expected no --train_data for {self.proxy}, which does not train. Give --proxy=one_shot."
-                )
+                raise InputError(f"Expected no --train_data for {self.proxy}, which does not train. Leave --proxy out.")
             return
+        if self.learning_rate is not None and not 0 < self.learning_rate < math.inf:
+            raise InputError(f"Expected learning_rate above 0. Received: {self.learning_rate}.")
         if self.train_data is None:
             raise InputError(
                 f"Expected labelled data for {self.proxy}. Received: none; give --train_data=FOLDER, with a folder of "
@@ -224,8 +233,8 @@ class SearchSettings:
         for name, other in (("batches", 1), ("score_processes", 0), ("scheduler", None)):
             if getattr(self, name) != other:
                 raise InputError(
-                    f"Expected no --{name} for {self.proxy}, which trains one network and asks it here, with all "
-                    f"of the held-out data. Received: {getattr(self, name)}."
+                    f"Expected no --{name} for {self.proxy}, which trains here, and asks with all of the "
+                    f"held-out data. Received: {getattr(self, name)}."
                 )
 
 

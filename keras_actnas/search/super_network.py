@@ -27,10 +27,17 @@ class SuperNetwork:
       network: The switchable network, with `batch_statistics`.
       loss: What is minimized, besides the model's own regularization.
       optimizer: Its learning rate is set in every step.
+      metric: What it is trained for, for messages.
     """
 
-    def __init__(self, network: SwitchableNetwork, loss: Loss, optimizer: keras.optimizers.Optimizer) -> None:
-        self._tensorflow = require_tensorflow("one_shot")
+    def __init__(
+        self,
+        network: SwitchableNetwork,
+        loss: Loss,
+        optimizer: keras.optimizers.Optimizer,
+        metric: str = "a super-network",
+    ) -> None:
+        self._tensorflow = require_tensorflow(metric)
         self._network = network
         self._loss = loss
         self._optimizer = optimizer

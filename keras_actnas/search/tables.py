@@ -35,6 +35,7 @@ def fit_table(
     metric: str,
     unit: str = "",
     prior: Prior | None = None,
+    noisy_reference: bool = False,
     context: Mapping[str, Any] | None = None,
 ) -> MetricTable:
     """Returns the table whose sums of deltas come closest to the observations, by weighted least squares.
@@ -59,6 +60,8 @@ def fit_table(
       metric: Name of the metric.
       unit: Its unit.
       prior: What is assumed about the effects before anything is measured: see `keras_actnas.search.priors`.
+      noisy_reference: Whether the reference was measured once, with as much noise as any other network. The differences
+        to it then have that noise in common, which is fitted as well and goes into the table's reference value.
       context: How the observations came about.
 
     Raises:
@@ -66,6 +69,8 @@ def fit_table(
     """
     if not observations:
         raise InputError(f"Expected measurements to fit the {metric} table to. Received: none.")
+    if noisy_reference:
+        observations = [Observation(reference, 0.0, math.nan), *observations]
     names = tuple(dict.fromkeys([*activations, *reference.values()]))
     cells = _observed_cells(observations, reference, names)
     incidence = _incidence(observations, reference, cells)
@@ -76,11 +81,18 @@ def fit_table(
         )
     deltas = np.array([observation.delta for observation in observations])
     errors = np.array([observation.standard_error for observation in observations])
+    common = int(noisy_reference)  # How many effects there are before those of the cells: one that all networks have.
+    incidence = np.hstack([np.ones((len(observations), common)), incidence])
     if prior is None:
         fit = least_squares(incidence, deltas, errors, metric)
     else:
-        features, deviations = prior.features(cells, reference), prior.deviations(cells, reference)
+        features = np.pad(prior.features(cells, reference), ((common, 0), (common, 0)))
+        features[:common, :common] = 1.0
+        deviations = np.pad(prior.deviations(cells, reference), ((common, 0), (0, 0)))
         fit = mixed_model(incidence, features, deviations, deltas, errors, metric)
+    if noisy_reference:
+        reference_value = dataclasses.replace(reference_value, value=reference_value.value + float(fit.values[0]))
+        fit = dataclasses.replace(fit, values=fit.values[1:], covariance=fit.covariance[1:, 1:])
     context = {
         **(context or {}),
         "fit": "least squares" if prior is None else f"mixed model, {prior.name}",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -25,6 +26,7 @@ def measured_metrics(
     made: Sequence[Measurement],
     reference: Assignment,
     exact: bool = False,
+    noise: float = math.nan,
 ) -> tuple[Metrics, dict[Assignment, Metrics]]:
     """Returns what was measured of the reference and of every assignment.
 
@@ -33,8 +35,9 @@ def measured_metrics(
       made: Scores of the same assignments, all of one proxy.
       reference: The reference network's assignment.
       exact: Whether the device gives the same values each time.
+      noise: Standard deviation of a score, where each has the noise of a training.
     """
-    own_score, score_of = scores.score_estimates(made, reference)
+    own_score, score_of = scores.score_estimates(made, reference, noise)
     proxy = made[0].metric
     own = {proxy: own_score}
     found: dict[Assignment, Metrics] = {assignment: {} for assignment in measured}

@@ -5,7 +5,7 @@ import collections
 import pytest
 
 from keras_actnas.core import CANDIDATES, Assignment, InputError
-from keras_actnas.search import DESIGNS, make_design, mixtures, single_swaps
+from keras_actnas.search import DESIGNS, make_design, mixtures, shares, single_swaps
 
 REFERENCE = Assignment({"a": "silu", "b": "relu", "c": "elu", "d": "silu"})
 
@@ -56,9 +56,25 @@ def test_single_swaps_are_all_of_them_once():
 def test_designs_by_name():
     assert make_design("single_swaps", REFERENCE, CANDIDATES, 1, 9) == single_swaps(REFERENCE, CANDIDATES)
     assert make_design("mixtures", REFERENCE, CANDIDATES, 7, 9) == mixtures(REFERENCE, CANDIDATES, 7, 9)
-    with pytest.raises(InputError, match="orthogonal, mixtures, single_swaps. Received: 'factorial'"):
+    assert make_design("shares", REFERENCE, CANDIDATES, 7, 9) == shares(REFERENCE, CANDIDATES, 7, 9)
+    with pytest.raises(InputError, match="orthogonal, mixtures, shares, single_swaps. Received: 'factorial'"):
         make_design("factorial", REFERENCE, CANDIDATES, 7, 9)
-    assert set(DESIGNS) == {"mixtures", "orthogonal", "single_swaps"}
+    assert set(DESIGNS) == {"mixtures", "orthogonal", "shares", "single_swaps"}
+
+
+def test_shares_differ_from_network_to_network():
+    reference = Assignment.uniform("abcdefghijklmnopqrst", "silu")
+    rows = shares(reference, CANDIDATES, 60, seed=1)
+    assert rows == shares(reference, CANDIDATES, 60, seed=1) != shares(reference, CANDIDATES, 60, seed=2)
+    assert len(set(rows)) == 60 and reference not in rows
+    assert {tuple(row.values()) for row in rows[:4]} == {(name,) * 20 for name in CANDIDATES if name != "silu"}
+    for name in CANDIDATES:
+        of_random = [list(row.values()).count(name) for row in rows[4:]]
+        assert min(of_random) == 0 and max(of_random) >= 12  # Balanced networks have four of each.
+    of_many = shares(REFERENCE, CANDIDATES, 40)
+    assert {row["c"] for row in of_many} == {"elu", *CANDIDATES}
+    assert all(row["b"] != "elu" for row in of_many)  # It is no choice there.
+    assert len(shares(Assignment({"a": "silu", "b": "relu"}), ("silu", "relu"), 3)) == 3
 
 
 @pytest.mark.parametrize("make", [single_swaps, lambda *arguments: mixtures(*arguments, 5)])

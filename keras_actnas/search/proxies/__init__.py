@@ -8,6 +8,7 @@ from keras_actnas.core.lazy import attach
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
+        "FineTuned": "keras_actnas.search.proxies.fine_tuned",
         "GradientNorm": "keras_actnas.search.proxies.gradients",
         "JacobianCovariance": "keras_actnas.search.proxies.gradients",
         "NetworkProxy": "keras_actnas.search.proxies.network_proxy",
@@ -15,7 +16,7 @@ __getattr__, __dir__, __all__ = attach(
         "PROXIES": "keras_actnas.search.proxies.registry",
         "Proxy": "keras_actnas.search.proxies.registry",
         "ProxyKind": "keras_actnas.search.proxies.registry",
-        "Recipe": "keras_actnas.search.proxies.one_shot",
+        "Recipe": "keras_actnas.search.proxies.labelled",
         "ScoringCluster": "keras_actnas.search.proxies.cluster",
         "ScoringProcesses": "keras_actnas.search.proxies.processes",
         "Sensitivity": "keras_actnas.search.proxies.sensitivity",

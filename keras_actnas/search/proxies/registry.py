@@ -50,6 +50,9 @@ class ProxyKind:
       batch_norm: The mode of BatchNorm that it fixes; None where the mode can be chosen.
       trained: Whether it is about trained weights and the user's own images.
       labelled: Whether it trains on labelled data: its factory is given a `Recipe` in place of images.
+      noisy: Whether each score has the noise of a training, so that a table that is fitted to many says more of a
+        network than its own score.
+      design: Which networks are scored where nothing else is asked for: see `make_design`.
       bound: The constraint of a search that names none.
     """
 
@@ -60,6 +63,8 @@ class ProxyKind:
     batch_norm: str | None = None
     trained: bool = False
     labelled: bool = False
+    noisy: bool = False
+    design: str = "orthogonal"
     bound: str = ">=reference"
 
     @property
@@ -70,7 +75,14 @@ class ProxyKind:
 
 _HERE = "keras_actnas.search.proxies"
 _SENSITIVITY = f"{_HERE}.sensitivity:Sensitivity"
-_DIVERGENCE: dict[str, Any] = {"higher_is_better": False, "trained": True, "bound": "<=0.05"}
+# A trained network with a random activation at every site is beyond repair, and such mixtures tell nothing of the few
+# or mild exchanges that a bound on the divergence allows: those add up, so it is scored one swap at a time.
+_DIVERGENCE: dict[str, Any] = {
+    "higher_is_better": False,
+    "trained": True,
+    "design": "single_swaps",
+    "bound": "<=0.05",
+}
 
 PROXIES = {
     kind.name: kind
@@ -95,6 +107,18 @@ PROXIES = {
             higher_is_better=False,
             batch_norm="batch",
             labelled=True,
+            bound="<=reference",
+        ),
+        ProxyKind(
+            "fine_tuned",
+            f"{_HERE}.fine_tuned:FineTuned",
+            "held-out loss of each network, fine-tuned from the model's own weights (--train_data)",
+            higher_is_better=False,
+            batch_norm="batch",
+            trained=True,
+            labelled=True,
+            noisy=True,
+            design="shares",  # How much there is of each activation is most of what such losses differ by.
             bound="<=reference",
         ),
     )
