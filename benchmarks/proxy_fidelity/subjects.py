@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import keras
 import numpy as np
+import study_data
 from networks import CLASSIFIERS
 from train import Trainer, load
 
@@ -37,6 +38,7 @@ class Subject:
       others: Other resolutions to score it at.
       build: Takes a size; returns the network with new weights.
       images: All its training images, as it sees them, shape (count, size, size, channels).
+      labelled: What a search is given to train on (`--train_data`).
       train: Returns the network as the study's training of seed 0 leaves it.
       reference: Its own activations, with the sites in the order in which the study counts them.
     """
@@ -46,6 +48,7 @@ class Subject:
     others: tuple[int, ...]
     build: Callable[[int], keras.Model]
     images: np.ndarray
+    labelled: str
     train: Callable[[], keras.Model]
     reference: Assignment
 
@@ -78,7 +81,9 @@ def classifier_subject(name: str, data: str | None) -> Subject:
         trainer.train(trainer.reference, 0, recipe["epochs"], recipe["rate"])
         return trainer.reference_model()
 
-    return Subject(name, 28, (20, 40), build, found.train_images, train, current_assignment(build(28)))
+    images, reference = found.train_images, current_assignment(build(28))
+    study_data.labelled = images, found.train_labels
+    return Subject(name, 28, (20, 40), build, images, f"{study_data.__name__}:load", train, reference)
 
 
 def detector_subject(data: str | None) -> Subject:
@@ -105,7 +110,7 @@ def detector_subject(data: str | None) -> Subject:
         return from_ultralytics(trained.eval(), (64, 64, 3))
 
     reference = current_torch_assignment(build_network(read_description(NETWORK), len(found.names)))
-    return Subject("detector", 64, (32, 96), build, images, train, reference)
+    return Subject("detector", 64, (32, 96), build, images, data, train, reference)
 
 
 SUBJECTS = {

@@ -172,7 +172,8 @@ def _define_score_flags(values: flags.FlagValues) -> None:
     )  # fmt: skip
     flags.DEFINE_integer(
         "trainings", _DEFAULTS.trainings,
-        "How many networks fine_tuned trains for its table; proposals come besides, in --rounds.",
+        "How many networks fine_tuned trains: half of them first, the others, which may be the best by then, in "
+        "--rounds; proposals come besides.",
         lower_bound=1, flag_values=values,
     )  # fmt: skip
     flags.DEFINE_float(
@@ -208,8 +209,8 @@ def define_solve_flags(values: flags.FlagValues) -> None:
     )  # fmt: skip
     flags.DEFINE_float(
         "confidence", None,
-        "Probability with which every bound must hold under the tables' errors, such as 0.95; by default the predicted "
-        "values alone count.",
+        "Probability with which every bound must hold under the tables' errors, such as 0.95; 0.5 for the predicted "
+        "values alone, which is the default but for fine_tuned (0.9).",
         lower_bound=0.5, upper_bound=1.0, flag_values=values,
     )  # fmt: skip
     flags.DEFINE_multi_string(
@@ -260,16 +261,17 @@ def objective(values: Any, metrics: Container[str] | None = None) -> dict[str, A
 
 def limits(values: Any, metrics: Container[str] | None = None) -> dict[str, Any]:
     """Returns what the flags ask every solver to keep to; `metrics` as in `objective`."""
+    kinds = [kind for kind in PROXIES.values() if metrics is not None and kind.name in metrics]
     if values.constraint is None:
-        constraints = DEFAULT_CONSTRAINTS
-        if metrics is not None:
-            constraints = tuple(kind.constraint for kind in PROXIES.values() if kind.name in metrics)
+        constraints = DEFAULT_CONSTRAINTS if metrics is None else tuple(kind.constraint for kind in kinds)
     else:
         constraints = tuple(Constraint.parse(text) for text in values.constraint if text.strip())
     return {
         "constraints": constraints,
         "rules": Rules.parse(values.pin, values.group, values.max_activations, values.forbid),
-        "confidence": values.confidence,
+        "confidence": max((kind.confidence for kind in kinds if kind.confidence), default=None)
+        if values.confidence is None
+        else values.confidence,
     }
 
 

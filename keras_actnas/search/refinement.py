@@ -25,7 +25,8 @@ class Refinement:
     A solver goes where the tables err in its favour. A score is cheap to compute, so proposals are scored, and, if they
     miss a bound on the score, solved for again with that bound tightened: by what they missed it by, or as much of it
     as can be kept, then by as little as will do, until `rounds` are over. All proposals of all calls stay in the
-    choice.
+    choice. Of a noisy score the table is asked, once it has been fitted to the proposals as well: no margin is needed
+    then, since the table that is solved with next is the one that judged.
 
     Args:
       solve: Takes tables and constraints; returns proposals.
@@ -68,9 +69,11 @@ class Refinement:
             tables = {**tables, settings.kind.name: self._score([*self._found, *found])}
             missed = self._missed([proposal.assignment for proposal in proposals])
             if not any(margins):
+                if not any(missed):
+                    break
+                if settings.kind.noisy:
+                    continue
                 margins = missed
-            if not any(margins):
-                break
             search.report(kept=not any(missed))
         self._found = {**self._found, **found}
         kept = {assignment for assignment in self._found if self._keeps(assignment, tables)}

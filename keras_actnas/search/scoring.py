@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import weakref
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from keras_actnas.core.assignment import Assignment
 from keras_actnas.core.journal import Measurement
 from keras_actnas.core.table import Estimate, MetricTable
 from keras_actnas.search import scores
+from keras_actnas.search.confidence import Confidence
 from keras_actnas.search.measuring import Measuring
 from keras_actnas.search.preparation import make_processes, make_proxies
 from keras_actnas.search.priors import CurvePrior
@@ -87,7 +89,8 @@ class Scoring:
         Args:
           also: Networks to score and to fit the table to, besides those of the design.
         """
-        settings, reference, count = self._settings, self._measuring.reference, self._settings.scored_networks
+        settings, reference = self._settings, self._measuring.reference
+        count, *_ = settings.scored_networks({*self._measuring.activations, *reference.values()})
         design = self._measuring.design(settings.score_design, count)
         with self._watch("score"):
             made = self.scores([*design, *also])
@@ -111,6 +114,10 @@ class Scoring:
                 for own, observations in scores.score_observations(made)
             ]
             self._table = average_tables(tables)
+            if settings.kind.noisy:
+                # What does not add up is the noise of each training, which is not the network's own.
+                noise = {**self._table.context, "noise": self._table.residual}
+                self._table = dataclasses.replace(self._table, residual=0.0, context=noise)
             return self._table
 
     def estimates(self, assignments: Sequence[Assignment]) -> tuple[Estimate, dict[Assignment, Estimate]]:
@@ -125,8 +132,9 @@ class Scoring:
     def missed(self, assignments: Sequence[Assignment]) -> list[float]:
         """Returns, for every constraint, by how much the scores miss it at most; 0 for other metrics."""
         own, estimates = self.estimates(assignments)
+        sure = Confidence(self._settings.confidence if self._settings.kind.noisy else None)  # What is computed is sure.
         return [
-            max(bound.shortfall(estimates[assignment].value, own.value) for assignment in assignments)
+            max(bound.shortfall(sure.bounding(bound, estimates[one]), own.value) for one in assignments)
             if bound.metric == self._settings.kind.name
             else 0.0
             for bound in self._settings.constraints

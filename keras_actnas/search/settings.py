@@ -16,7 +16,7 @@ from keras_actnas.core.rounds import Round
 from keras_actnas.core.table import MetricTable
 from keras_actnas.search.choice_program import SOLVERS
 from keras_actnas.search.confidence import Confidence
-from keras_actnas.search.design_budget import check_budget
+from keras_actnas.search.design_budget import check_budget, round_sizes
 from keras_actnas.search.designs import DESIGNS
 from keras_actnas.search.objective import Objective
 from keras_actnas.search.proxies.registry import PROXIES, ProxyKind, proxy_kind
@@ -40,8 +40,8 @@ class SearchSettings:
       maximize: What to maximize instead, such as "nwot"; `minimize` is None then.
       constraints: Bounds on the metrics of the whole network; by default that of the proxy, such as nwot >= reference.
       rules: Pinned and forbidden activations, sites that must agree, and the number of different activations.
-      confidence: Probability with which each constraint must hold under the tables' errors; None for the predicted
-        values alone.
+      confidence: Probability with which each constraint must hold under the tables' errors, 0.5 for the predicted
+        values alone; None for what the proxy needs.
       top_k: How many proposals.
       min_distance: In how many sites each proposal differs from every other, at least.
       solver: "highs" or "cbc".
@@ -50,7 +50,8 @@ class SearchSettings:
         decision is open; or "shares": at random with random shares. None for orthogonal, but single swaps on a device
         that is exact, and for scores what the proxy needs.
       networks: How many networks are measured, and how many are scored, unless they are single swaps.
-      trainings: How many are scored instead where each score costs a training.
+      trainings: How many are scored instead where each score costs a training: half of them first, the others in
+        `rounds`, as with an adaptive design.
       loop: Whether proposals are measured, and the tables fitted again, until predictions and measurements agree.
       rounds: How often proposals may be scored, the score table fitted again, and solved again; and how many rounds of
         the loop there may be.
@@ -86,7 +87,7 @@ class SearchSettings:
     solver: str = "highs"
     design: str | None = None
     networks: int = 100
-    trainings: int = 32
+    trainings: int = 64
     loop: bool = False
     rounds: int = 5
     evaluations: int = 200
@@ -126,10 +127,16 @@ class SearchSettings:
         """Which networks are scored."""
         return self.kind.design if self.design in (None, ADAPTIVE) else self.design
 
-    @property
-    def scored_networks(self) -> int:
-        """How many networks are scored."""
-        return self.trainings if self.kind.noisy else self.networks
+    def scored_networks(self, activations: Collection[str]) -> list[int]:
+        """Returns how many networks are scored first, and in each round in which what may be the best is trained.
+
+        Args:
+          activations: What occurs in them.
+        """
+        if not self.kind.noisy:
+            return [self.networks]
+        check_budget(self.trainings, activations, "trainings")
+        return round_sizes(self.trainings, self.rounds, activations)
 
     @property
     def kind(self) -> ProxyKind:
@@ -164,6 +171,8 @@ class SearchSettings:
                 f"Expected one metric to minimize or maximize. Received: minimize={self.minimize!r}, "
                 f"maximize={self.maximize!r}."
             )
+        if self.confidence is None:
+            object.__setattr__(self, "confidence", self.kind.confidence)
         Confidence(self.confidence)  # Raises for one that is none.
         for upper, lower in itertools.permutations(self.constraints, 2):
             if _contradict(upper, lower, self.kind.name):
@@ -184,7 +193,7 @@ class SearchSettings:
         if self.design != "single_swaps":
             check_budget(self.networks, activations)
         if self.score_design != "single_swaps":
-            check_budget(self.scored_networks, activations, "trainings" if self.kind.noisy else "networks")
+            self.scored_networks(activations)
 
     def _check_numbers(self) -> None:
         for name, least in (

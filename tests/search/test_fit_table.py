@@ -451,3 +451,46 @@ def test_the_mean_of_single_swaps_of_scores():
     np.testing.assert_allclose(table.standard_error[:, 1:], 1.0)
     np.testing.assert_array_equal(table.delta[:, 0], 0.0)
     assert np.isnan(average_tables(tables[:1]).standard_error[:, 1:]).all()
+
+
+def test_the_noise_of_a_reference_that_was_measured_once_is_not_taken_for_effects():
+    """Without it, all networks would look better than a reference that came out badly by chance."""
+    rng = np.random.default_rng(5)
+    effects, prior = WORLDS["curve"][0](rng), CurvePrior()
+    rows = mixtures(REFERENCE, NAMES, 60)
+    bad_luck = 2.0
+    observations = [
+        dataclasses.replace(one, delta=one.delta - bad_luck, standard_error=np.nan)
+        for one in noisy(rows, effects, 0.3, rng)
+    ]
+
+    def fitted(noisy_reference):
+        return fit_table(
+            observations,
+            REFERENCE,
+            NAMES,
+            Estimate(100.0),
+            metric="loss",
+            prior=prior,
+            noisy_reference=noisy_reference,
+        )
+
+    mended, taken = fitted(True), fitted(False)
+    assert mended.reference_value.value == pytest.approx(100.0 - bad_luck, abs=0.5)
+    assert np.abs(mended.delta - effects).mean() < 0.6 * np.abs(taken.delta - effects).mean()
+    assert mended.delta.shape == mended.standard_error.shape == (len(REFERENCE), len(NAMES))
+    assert (mended.delta[:, 0] == 0.0).all() and mended.covariance.shape == (mended.delta.size,) * 2
+
+
+def test_a_noisy_reference_without_a_prior():
+    """Of all four networks of two sites: least squares of an offset, which the reference has too, and two effects."""
+    reference = Assignment({"a": "silu", "b": "silu"})
+    deltas = {("relu", "silu"): -1.0, ("silu", "relu"): -0.4, ("relu", "relu"): 0.2}
+    observations = [
+        Observation(Assignment(zip(reference, row, strict=True)), delta, np.nan) for row, delta in deltas.items()
+    ]
+    table = fit_table(observations, reference, ("relu",), Estimate(10.0), metric="loss", noisy_reference=True)
+    matrix = np.array([[1, 0, 0], [1, 1, 0], [1, 0, 1], [1, 1, 1]])
+    offset, *effects = np.linalg.lstsq(matrix, [0.0, *deltas.values()], rcond=None)[0]
+    assert table.reference_value.value == pytest.approx(10.0 + offset)
+    np.testing.assert_allclose(table.delta[:, table.activations.index("relu")], effects, atol=1e-9)

@@ -52,3 +52,24 @@ def test_a_bound_that_nothing_keeps():
     search, _ = refinement(1, Constraint.parse("sensitivity<=-0.1"))
     with pytest.raises(InfeasibleError):
         search.run({"latency": table("latency", -1.0), "sensitivity": table("sensitivity", 0.01)})
+
+
+def test_a_noisy_score_needs_no_margin_but_the_table_that_was_fitted_again():
+    """The first table promises what no network keeps; the second has learnt it, and is solved with as it is."""
+    bound = Constraint.parse("fine_tuned<=0.05")
+    settings = SearchSettings(
+        activations=("silu", "relu"), train_data="data:load", constraints=(bound,), rounds=4, top_k=1, confidence=0.5
+    )
+    asked = []
+
+    def solve(tables, constraints):
+        asked.append(constraints)
+        return solve_ilp(tables, minimize="latency", constraints=constraints, top_k=1).proposals
+
+    def missed(assignments):
+        return [max(bound.shortfall(0.02 * len(one.swaps(REFERENCE)), 0.0) for one in assignments)]
+
+    made = Refinement(solve, lambda also: table("fine_tuned", 0.02), missed, settings)
+    (best,), tables = made.run({"latency": table("latency", -1.0), "fine_tuned": table("fine_tuned", 0.01)})
+    assert len(best.assignment.swaps(REFERENCE)) == 2 and tables["fine_tuned"].delta.max() == 0.02
+    assert asked == [[bound], [bound]]

@@ -41,7 +41,7 @@ def test_objectives():
         ({"minimize": None}, "Expected one metric to minimize or maximize"),
         ({"activations": ("rleu",)}, "Did you mean 'relu'"),
         ({"activations": ()}, "at least one activation"),
-        ({"design": "factorial"}, "out of orthogonal, mixtures, single_swaps, adaptive. Received: 'factorial'"),
+        ({"design": "factorial"}, "out of orthogonal, mixtures, shares, single_swaps, adaptive. Received: 'factorial'"),
         ({"solver": "gurobi"}, "Expected solver out of highs, cbc. Received: 'gurobi'"),
         ({"batch_norm": "train"}, "Expected batch_norm out of inference, batch. Received: 'train'"),
         ({"top_k": 0}, "top_k of at least 1. Received: 0"),

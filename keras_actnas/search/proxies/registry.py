@@ -50,9 +50,10 @@ class ProxyKind:
       batch_norm: The mode of BatchNorm that it fixes; None where the mode can be chosen.
       trained: Whether it is about trained weights and the user's own images.
       labelled: Whether it trains on labelled data: its factory is given a `Recipe` in place of images.
-      noisy: Whether each score has the noise of a training, so that a table that is fitted to many says more of a
-        network than its own score.
+      noisy: Whether each score costs a training and has its noise: a table that is fitted to many says more of a
+        network than its own score, and which ones are trained is decided in rounds.
       design: Which networks are scored where nothing else is asked for: see `make_design`.
+      confidence: With which probability bounds have to hold where nothing else is asked for.
       bound: The constraint of a search that names none.
     """
 
@@ -65,6 +66,7 @@ class ProxyKind:
     labelled: bool = False
     noisy: bool = False
     design: str = "orthogonal"
+    confidence: float | None = None
     bound: str = ">=reference"
 
     @property
@@ -118,6 +120,7 @@ PROXIES = {
             trained=True,
             labelled=True,
             noisy=True,
+            confidence=0.9,
             design="shares",  # How much there is of each activation is most of what such losses differ by.
             bound="<=reference",
         ),
