@@ -3,6 +3,7 @@
 import importlib
 import itertools
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -123,7 +124,8 @@ def test_a_depth_that_matters_is_learned_from_the_others(study, rng, shapes, ass
     relu = study["predictors"].chosen(networks, shapes)[:, :, 0]
     values = relu @ (0.5 - study["predictors"].depths(shapes)) + rng.normal(size=len(networks)) * 0.1
     errors = np.full(len(networks), 0.1)
-    predicted = [study["calibrated"].left_out(networks, shapes, values, errors, degree) for degree in (0, 1)]
+    made = [study["calibrated"].PRIORS[name](shapes) for name in ("activation", "activation, depth, width")]
+    predicted = [study["calibrated"].left_out(networks, shapes, values, errors, prior) for prior in made]
     shares = study["predictors"].linear_features(networks, shapes)["shares"]
     predicted.append(study["predictors"].left_out_linear(shares, values))
     plain, deep, linear = (np.corrcoef(one, values)[0, 1] for one in predicted)
@@ -137,16 +139,19 @@ def test_a_calibration_serves_another_network(study, shapes, assignments):
     known = networks, shapes, values, np.full(len(networks), np.nan)
     other = {f"other {site}": shape for site, shape in shapes.items()}
     renamed = [Assignment(zip(other, one.values(), strict=True)) for one in networks]
-    predicted = study["calibrated"].transferred(known, renamed, other, 1)
+    predicted = study["calibrated"].transferred(known, renamed, other, study["calibrated"].DepthPrior)
     assert np.corrcoef(predicted, values)[0, 1] > 0.99
 
 
 def test_some_trainings_tell_of_the_others(study, rng, shapes, assignments):
     networks = list(assignments.values())
-    values = np.array([list(one.values()).count("relu") + rng.normal() / 10 for one in networks])
+    size = study["predictors"].elements(shapes)
+    relu = np.array([[name == "relu" for name in one.values()] for one in networks])
+    values = relu @ size / size.mean() + rng.normal(size=len(networks)) / 10
     trained = study["trainings"].Trainings(tuple(assignments)[:40], tuple(networks[:40]), values[:40, None])
-    found = study["calibrated"].predicted(trained, values[:40], networks[40:], shapes)
-    assert np.corrcoef(found, values[40:])[0, 1] > 0.95
+    prior = study["calibrated"].PRIORS["activation, per element"](shapes)
+    found = study["calibrated"].predicted(trained, values[:40], networks[40:], shapes, prior)
+    assert np.corrcoef(found, values[40:])[0, 1] > 0.99
 
 
 def test_left_out_networks_do_not_take_part(study, rng):
@@ -239,8 +244,9 @@ def test_one_seed_has_no_other_to_predict(study, trained, monkeypatch, capsys):
     flags = ["x", "--network", "residual", "--trainings", str(trained), "--numbers", "20", "--draws", "2"]
     monkeypatch.setattr(sys, "argv", flags)
     run(curve.main)
-    first, second = capsys.readouterr().out.splitlines()
-    assert "2 seeds" in first and float(second.split()[2]) > 0.5
+    first, *tables = capsys.readouterr().out.splitlines()
+    assert "2 seeds" in first and len(tables) == 2
+    assert all(float(re.search(r"20 trainings: ([-+\d.]+) ", line)[1]) > 0.5 for line in tables)
     lines = [line for line in trained.read_text().splitlines() if json.loads(line)["seed"] == 0]
     trained.write_text("\n".join(lines) + "\n")
     for wrong, message in (

@@ -23,7 +23,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from calibrated import left_out, transferred
+from calibrated import PRIORS, left_out, transferred
 from candidates import HERE, proposed
 from command import run_command
 from correlation import kendall
@@ -80,16 +80,16 @@ def trivial(study: Study) -> Table:
 def fitted(study: Study, other: Study | None) -> Table:
     """Returns the correlations of the calibrated predictors, also of those that another network calibrated."""
     rows = []
-    for degree, name in enumerate(("activation", "activation, depth, width")):
+    for name, prior in PRIORS.items():
         errors = study.effects.errors
-        found = left_out(study.trainings.assignments, study.shapes, study.effects.values, errors, degree)
+        found = left_out(study.trainings.assignments, study.shapes, study.effects.values, errors, prior(study.shapes))
         rows.append([f"{name}, all others", *study.judge(found)])
         if other is not None:
             known = other.trainings.assignments, other.shapes, other.effects.values, other.effects.errors
             rows.append(
                 [
                     f"{name}, the other network",
-                    *study.judge(transferred(known, study.trainings.assignments, study.shapes, degree)),
+                    *study.judge(transferred(known, study.trainings.assignments, study.shapes, prior)),
                 ]
             )
     return Table("Calibrated predictors", ["predictor", *COLUMNS], rows)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
-from predictors import Shapes, chosen, depths
+from predictors import Shapes, chosen, depths, elements
 from trainings import Trainings
 
 from keras_actnas.core import CANDIDATES, Assignment
 from keras_actnas.search.mixed_model import mixed_model
-from keras_actnas.search.priors import Cell, CurvePrior
+from keras_actnas.search.priors import Cell, CurvePrior, LossPrior, Prior
 from keras_actnas.search.regression import Effects
 
 REFERENCE = "silu"
@@ -24,12 +24,11 @@ class DepthPrior(CurvePrior):
 
     Args:
       shapes: Site -> shape, of all sites there are cells of.
-      degree: 0 for neither depth nor width, 1 for both.
     """
 
-    def __init__(self, shapes: Shapes, degree: int = 1) -> None:
+    def __init__(self, shapes: Shapes) -> None:
         self._terms = {
-            site: [1.0, 2 * depth - 1, width][: 1 + 2 * degree]
+            site: [1.0, 2 * depth - 1, width]
             for site, depth, width in zip(shapes, depths(shapes), _widths(shapes), strict=True)
         }
 
@@ -39,13 +38,25 @@ class DepthPrior(CurvePrior):
         return np.array([np.kron([name == other for other in names], self._terms[site]) for site, name in cells])
 
 
+def _per_element(shapes: Shapes) -> LossPrior:
+    return LossPrior(dict(zip(shapes, elements(shapes), strict=True)))
+
+
+PRIORS: dict[str, Callable[[Shapes], Prior]] = {
+    "activation": lambda shapes: CurvePrior(),
+    "activation, per element": _per_element,
+    "activation, depth, width": DepthPrior,
+}
+"""What effects have in common -> prior of a network's sites; the second is that of a search by `fine_tuned`."""
+
+
 def _widths(shapes: Shapes) -> np.ndarray:
     channels = np.log2([shape[-1] for shape in shapes.values()])
     return channels - channels.mean()
 
 
 def left_out(
-    assignments: Sequence[Assignment], shapes: Shapes, values: np.ndarray, errors: np.ndarray, degree: int
+    assignments: Sequence[Assignment], shapes: Shapes, values: np.ndarray, errors: np.ndarray, prior: Prior
 ) -> np.ndarray:
     """Returns what the mixed model predicts of each assignment from all others.
 
@@ -56,12 +67,14 @@ def left_out(
       shapes: Site -> shape.
       values: Their trained accuracy, or whatever was trained for.
       errors: Its standard errors; NaN where they are not known.
-      degree: See `DepthPrior`.
+      prior: What effects have in common.
     """
-    return values - _fitted(*_cells(assignments, shapes), shapes, values, errors, degree).left_out
+    return values - _fitted(*_cells(assignments, shapes), shapes, values, errors, prior).left_out
 
 
-def predicted(trained: Trainings, values: np.ndarray, assignments: Sequence[Assignment], shapes: Shapes) -> np.ndarray:
+def predicted(
+    trained: Trainings, values: np.ndarray, assignments: Sequence[Assignment], shapes: Shapes, prior: Prior
+) -> np.ndarray:
     """Returns what the mixed model, fitted to trained assignments, predicts of others, up to a constant.
 
     Args:
@@ -69,10 +82,11 @@ def predicted(trained: Trainings, values: np.ndarray, assignments: Sequence[Assi
       values: What they were trained to, shape (trained assignments,); its noise is estimated.
       assignments: The others.
       shapes: Site -> shape.
+      prior: What effects have in common.
     """
     cells, incidence = _cells([*trained.assignments, *assignments], shapes)
     count = len(values)
-    fit = _fitted(cells, incidence[:count], shapes, values, np.full(count, np.nan), 0)
+    fit = _fitted(cells, incidence[:count], shapes, values, np.full(count, np.nan), prior)
     return incidence[count:] @ fit.values[1:]
 
 
@@ -80,7 +94,7 @@ def transferred(
     trained: tuple[Sequence[Assignment], Shapes, np.ndarray, np.ndarray],
     assignments: Sequence[Assignment],
     shapes: Shapes,
-    degree: int,
+    make_prior: Callable[[Shapes], Prior],
 ) -> np.ndarray:
     """Returns what the fit to one network's trainings predicts of another's assignments, up to a constant.
 
@@ -91,13 +105,14 @@ def transferred(
       trained: Assignments, shapes, values and errors of the network with trainings.
       assignments: Assignments of the other network.
       shapes: Shapes of the other network's sites.
-      degree: See `DepthPrior`.
+      make_prior: What effects have in common, in a network with sites of these shapes.
     """
     known, own, values, errors = trained
     cells, incidence = _cells(known, own)
     others, incidence_of_others = _cells(assignments, shapes)
-    prior, reference = DepthPrior(own, degree), Assignment.uniform(own, REFERENCE)
-    features = np.vstack([prior.features(cells, reference), DepthPrior(shapes, degree).features(others, reference)])
+    prior, reference = make_prior(own), Assignment.uniform(own, REFERENCE)
+    there = Assignment.uniform(shapes, REFERENCE)
+    features = np.vstack([prior.features(cells, reference), make_prior(shapes).features(others, there)])
     deviations = np.vstack([prior.deviations(cells, reference), np.zeros((len(others), len(cells)))])
     fit = mixed_model(
         np.hstack([np.ones((len(values), 1)), incidence, np.zeros((len(values), len(others)))]),
@@ -111,10 +126,10 @@ def transferred(
 
 
 def _fitted(
-    cells: list[Cell], incidence: np.ndarray, shapes: Shapes, values: np.ndarray, errors: np.ndarray, degree: int
+    cells: list[Cell], incidence: np.ndarray, shapes: Shapes, values: np.ndarray, errors: np.ndarray, prior: Prior
 ) -> Effects:
     """Returns the mixed model's effects: that of the reference network first, then those of the cells."""
-    prior, reference = DepthPrior(shapes, degree), Assignment.uniform(shapes, REFERENCE)
+    reference = Assignment.uniform(shapes, REFERENCE)
     features, deviations = prior.features(cells, reference), prior.deviations(cells, reference)
     return mixed_model(
         np.hstack([np.ones((len(values), 1)), incidence]),

@@ -2,9 +2,11 @@
 
   python benchmarks/proxy_fidelity/calibration_curve.py --network mobilenet --trainings mobilenet_tuned.jsonl
 
-Fits the mixed model that a search fits (`DepthPrior` of degree 0: effects of activations, and deviations of sites) to a
-random choice of assignments with their values of one seed, and prints Kendall's tau of what it predicts of all others
-with the mean of the other seeds' values; beside it the tau of one seed's own values with that mean.
+Fits the mixed model of a search to a random choice of assignments with their values of one seed, and prints Kendall's
+tau of what it predicts of all others with the mean of the other seeds' values; above it the tau of one seed's own
+values with that mean; and the standard deviation of the difference, over that of the values themselves. There are two
+tables: with effects of activations that are alike at all sites but for deviations,
+and with such that are in proportion to the elements of a site, as in a search by `fine_tuned`.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import dataclasses
 from pathlib import Path
 
 import numpy as np
-from calibrated import predicted
+from calibrated import PRIORS, predicted
 from command import run_command
 from correlation import kendall
 from network_study import FEWEST, network_facts
@@ -46,15 +48,21 @@ def main() -> None:
     others = [np.delete(values, seed, axis=1).mean(axis=1) for seed in range(values.shape[1])]
     itself = " ".join(f"{kendall(values[:, seed], rest):+.2f}" for seed, rest in enumerate(others))
     print(f"{len(values)} assignments, {values.shape[1]} seeds; one training itself: {itself}")
-    rng = np.random.default_rng(0)
-    for number in options.numbers:
-        found = []
-        for draw in range(options.draws):
-            seed, order = draw % values.shape[1], rng.permutation(len(values))
-            known, rest = order[:number], order[number:]
-            table = predicted(trainings.at(known), values[known, seed], trainings.at(rest).assignments, shapes)
-            found.append(kendall(table, others[seed][rest]))
-        print(f"{number} trainings: {np.mean(found):+.2f} (standard deviation {np.std(found):.2f})")
+    for name in ("activation", "activation, per element"):
+        rng, prior = np.random.default_rng(0), PRIORS[name](shapes)
+        for number in options.numbers:
+            found, errors = [], []
+            for draw in range(options.draws):
+                seed, order = draw % values.shape[1], rng.permutation(len(values))
+                known, rest = order[:number], order[number:]
+                trained, others_trained = trainings.at(known), trainings.at(rest).assignments
+                table = predicted(trained, values[known, seed], others_trained, shapes, prior)
+                found.append(kendall(table, others[seed][rest]))
+                errors.append(np.std(table - others[seed][rest]) / np.std(others[seed][rest]))
+            print(
+                f"{name}, {number} trainings: {np.mean(found):+.2f} (standard deviation {np.std(found):.2f}), "
+                f"error {np.mean(errors):.2f}"
+            )
 
 
 if __name__ == "__main__":

@@ -61,7 +61,9 @@ def main() -> None:
         subject.train().save_weights(trained)
     model = subject.build(subject.size)
     model.load_weights(trained)
-    bound = Constraint.parse(f"latency<={100 * facts['latency'][f'{DEFAULT}, inference'] / facts['latency']['all silu']}%")
+    bound = Constraint.parse(
+        f"latency<={100 * facts['latency'][f'{DEFAULT}, inference'] / facts['latency']['all silu']}%"
+    )
     goals = {
         f"{DEFAULT}, {PROXY}": {},
         f"ilp, as fast, {PROXY}": {"minimize": PROXY, "constraints": (bound,)},
@@ -70,7 +72,10 @@ def main() -> None:
     with open_device(options.device) as device:
         for name, goal in goals.items():
             settings = SearchSettings(
-                train_data=subject.labelled, train_steps=options.train_steps, learning_rate=options.learning_rate, **goal
+                train_data=subject.labelled,
+                train_steps=options.train_steps,
+                learning_rate=options.learning_rate,
+                **goal,
             )
             result = Search(model, Path(options.out, "run"), settings, device=device, say=print).run()
             print(told(name, result.reference, result.best), flush=True)

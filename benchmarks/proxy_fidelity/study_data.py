@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-labelled: tuple[np.ndarray, np.ndarray]
-"""Images and classes."""
+labelled: tuple[np.ndarray, np.ndarray] = np.empty(0), np.empty(0)
+"""Images and classes of the one that was made last."""
 
 
 def load() -> tuple[np.ndarray, np.ndarray]:

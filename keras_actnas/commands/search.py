@@ -77,7 +77,9 @@ def summarize(result: Any) -> str:
     estimated = any(result.tables[metric].context.get("estimated") for metric in device_metrics)
     measured = all(metric in result.best.measured for metric in device_metrics)
     state = "with the weights as they are"
-    if settings.kind.labelled:
+    if settings.kind.noisy:
+        state = f"of each network after {settings.train_steps} steps of fine-tuning"
+    elif settings.kind.labelled:
         state = f"of weights that all networks share, the mean over {max(settings.seeds, 1)} trainings"
     elif settings.score_starts()[0][0] is not None:
         state = f"of untrained networks, the mean over {settings.seeds} initializations"

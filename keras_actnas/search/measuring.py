@@ -101,6 +101,11 @@ class Measuring:
             )
         return usable
 
+    @property
+    def sizes(self) -> dict[str, float]:
+        """Site -> number of elements."""
+        return {site.name: float(site.elements) for site in self.network.sites}
+
     def design(self, name: str | None = None, count: int | None = None) -> list[Assignment]:
         """Returns the networks to measure, or those of a design by name.
 
@@ -140,8 +145,7 @@ class Measuring:
 
     def tables(self, made: Measured) -> dict[str, MetricTable]:
         """Returns the device's tables, such as that of the latency, fitted to what was measured."""
-        sizes = {site.name: float(site.elements) for site in self.network.sites}
-        prior = None if self.is_complete(self._settings.device_design(self.device.exact)) else CostPrior(sizes)
+        prior = None if self.is_complete(self._settings.device_design(self.device.exact)) else CostPrior(self.sizes)
         return {metric: self._table(made, metric, prior) for metric in self.device.metrics}
 
     def _table(self, made: Measured, metric: str, prior: CostPrior | None) -> MetricTable:

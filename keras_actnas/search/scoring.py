@@ -16,7 +16,7 @@ from keras_actnas.search import scores
 from keras_actnas.search.confidence import Confidence
 from keras_actnas.search.measuring import Measuring
 from keras_actnas.search.preparation import make_processes, make_proxies
-from keras_actnas.search.priors import CurvePrior
+from keras_actnas.search.priors import CurvePrior, LossPrior
 from keras_actnas.search.progress import Progress
 from keras_actnas.search.proxies.registry import Proxy
 from keras_actnas.search.proxies.tasks import Compute
@@ -92,6 +92,7 @@ class Scoring:
         settings, reference = self._settings, self._measuring.reference
         count, *_ = settings.scored_networks({*self._measuring.activations, *reference.values()})
         design = self._measuring.design(settings.score_design, count)
+        prior = LossPrior(self._measuring.sizes) if settings.kind.noisy else CurvePrior()
         with self._watch("score"):
             made = self.scores([*design, *also])
             tables = [
@@ -102,7 +103,7 @@ class Scoring:
                     own,
                     metric=made[0].metric,
                     unit=made[0].unit,
-                    prior=None if self._measuring.is_complete(settings.score_design, count) else CurvePrior(),
+                    prior=None if self._measuring.is_complete(settings.score_design, count) else prior,
                     noisy_reference=settings.kind.noisy,
                     context={
                         "design": settings.score_design,
