@@ -1,4 +1,4 @@
-"""What a search that fine-tunes networks itself (`fine_tuned`) proposes, to be trained with other seeds beside the others.
+"""What a search that fine-tunes networks itself (`fine_tuned`) proposes, to be trained with other seeds as well.
 
   python benchmarks/proxy_fidelity/propose_tuned.py --network mobilenet --out run
 
@@ -61,27 +61,22 @@ def main() -> None:
         subject.train().save_weights(trained)
     model = subject.build(subject.size)
     model.load_weights(trained)
-    bound = Constraint.parse(
-        f"latency<={100 * facts['latency'][f'{DEFAULT}, inference'] / facts['latency']['all silu']}%"
-    )
+    latency = facts["latency"]
+    as_fast = Constraint(LATENCY, "<=", latency[f"{DEFAULT}, inference"] / latency["all silu"], 0.0)
     goals = {
         f"{DEFAULT}, {PROXY}": {},
-        f"ilp, as fast, {PROXY}": {"minimize": PROXY, "constraints": (bound,)},
+        f"ilp, as fast, {PROXY}": {"minimize": PROXY, "constraints": (as_fast,)},
     }
     found = json.loads(proposals_file(subject.name).read_text())
     with open_device(options.device) as device:
         for name, goal in goals.items():
-            settings = SearchSettings(
-                train_data=subject.labelled,
-                train_steps=options.train_steps,
-                learning_rate=options.learning_rate,
-                **goal,
-            )
+            how = {"train_steps": options.train_steps, "learning_rate": options.learning_rate}
+            settings = SearchSettings(train_data=subject.labelled, **how, **goal)
             result = Search(model, Path(options.out, "run"), settings, device=device, say=print).run()
             print(told(name, result.reference, result.best), flush=True)
             sites = {site: result.best.assignment[site] for site in subject.reference}
             found[name] = dict(Assignment(sites))
-            facts["latency"][name] = round(result.best.measured[LATENCY].value, 6)
+            latency[name] = round(result.best.measured[LATENCY].value, 6)
     proposals_file(subject.name).write_text(json.dumps(found, indent=1) + "\n")
     (HERE / f"network_{subject.name}.json").write_text(json.dumps(facts) + "\n")
 

@@ -94,10 +94,9 @@ class CurvePrior:
 class LossPrior(CurvePrior):
     """Losses of trained networks: as `CurvePrior`, but everything in proportion to a site's elements.
 
-    An activation at a site with many elements does more to what a network can be trained to than at a small one. So,
-    tables of fine-tuned losses predict networks that are left out better than where each site counts alike: by much in
-    a detector, whose sites differ by a factor of 64 in size, and not worse in a MobileNet
-    (`benchmarks/proxy_fidelity/calibration_curve.py`).
+    An activation at a site with many elements does more to what a network can be trained to than at a small one. Where
+    each site counts alike, the fit to a detector's fine-tunings, whose sites differ by a factor of 64 in size, takes
+    the difference for something that a solver can profit from (docs/evidence.md).
 
     Args:
       size: Site -> number of elements.

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from keras_actnas.core import Assignment
-from keras_actnas.search.priors import CostPrior, CurvePrior
+from keras_actnas.search.priors import CostPrior, CurvePrior, LossPrior
 
 REFERENCE = Assignment.uniform(["a", "b"], "silu")
 CELLS = [("a", "relu"), ("a", "relu6"), ("a", "hard_swish"), ("b", "relu")]
@@ -56,3 +56,12 @@ def test_a_curve_is_like_itself():
     difference = np.maximum(grid, 0) - grid / (1 + np.exp(-grid))
     covariance, _ = correlation(CurvePrior())
     assert covariance[0, 0] == pytest.approx(np.sum(weight * difference**2) / weight.sum(), rel=1e-3)
+
+
+def test_losses_are_as_scores_in_proportion_to_the_elements():
+    prior, sizes = LossPrior({"a": 300.0, "b": 100.0}), np.array([1.5, 1.5, 1.5, 0.5])
+    np.testing.assert_allclose(prior.features(CELLS, REFERENCE), sizes[:, None] * EXCHANGED)
+    covariance, likeness = correlation(prior)
+    plain, same = correlation(CurvePrior())
+    np.testing.assert_allclose(covariance, np.outer(sizes, sizes) * plain)
+    np.testing.assert_allclose(likeness, same)
