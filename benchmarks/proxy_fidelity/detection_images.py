@@ -29,6 +29,10 @@ class DetectionImages:
     pixels: torch.Tensor
     truths: tuple[torch.Tensor, ...]
 
+    def __getitem__(self, rows: slice) -> DetectionImages:
+        """Returns some of the images."""
+        return DetectionImages(self.names, self.pixels[rows], self.truths[rows])
+
     def __len__(self) -> int:
         return len(self.truths)
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import tensorflow as tf
@@ -29,10 +30,10 @@ from keras_actnas.search.metrics import LATENCY
 PROXY = "fine_tuned"
 
 
-def told(name: str, reference: Proposal, best: Proposal) -> str:
+def told(name: str, reference: Proposal, best: Proposal, metrics: Sequence[str]) -> str:
     """Returns a line about a proposal: what was predicted of it, and found when it was verified."""
     values = []
-    for metric in (LATENCY, PROXY):
+    for metric in metrics:
         own, other = reference.measured[metric].value, best.measured[metric].value
         predicted = best.predicted[metric]
         values.append(
@@ -48,8 +49,6 @@ def main() -> None:
     parser.add_argument("--network", default="mobilenet", choices=SUBJECTS)
     parser.add_argument("--device", default="vela:ethos-u55-128?processes=1")
     parser.add_argument("--data", help="folder of the images, or data.yaml; see train.py and train_detector.py")
-    parser.add_argument("--train_steps", type=int, default=600)
-    parser.add_argument("--learning_rate", type=float)
     parser.add_argument("--out", required=True, help="folder of the search's run, and of the trained network")
     options = parser.parse_args()
     tf.config.threading.set_intra_op_parallelism_threads(1)
@@ -58,22 +57,21 @@ def main() -> None:
     trained = Path(options.out, f"{subject.name}.weights.h5")
     trained.parent.mkdir(parents=True, exist_ok=True)
     if not trained.exists():
-        subject.train().save_weights(trained)
+        subject.tuned().save_weights(trained)
     model = subject.build(subject.size)
     model.load_weights(trained)
-    latency = facts["latency"]
+    latency, proxy = facts["latency"], SearchSettings(**subject.search).kind.name
     as_fast = Constraint(LATENCY, "<=", latency[f"{DEFAULT}, inference"] / latency["all silu"], 0.0)
     goals = {
         f"{DEFAULT}, {PROXY}": {},
-        f"ilp, as fast, {PROXY}": {"minimize": PROXY, "constraints": (as_fast,)},
+        f"ilp, as fast, {PROXY}": {"minimize": proxy, "constraints": (as_fast,)},
     }
     found = json.loads(proposals_file(subject.name).read_text())
     with open_device(options.device) as device:
         for name, goal in goals.items():
-            how = {"train_steps": options.train_steps, "learning_rate": options.learning_rate}
-            settings = SearchSettings(train_data=subject.labelled, **how, **goal)
+            settings = SearchSettings(**{**subject.search, **goal})
             result = Search(model, Path(options.out, "run"), settings, device=device, say=print).run()
-            print(told(name, result.reference, result.best), flush=True)
+            print(told(name, result.reference, result.best, (LATENCY, proxy)), flush=True)
             sites = {site: result.best.assignment[site] for site in subject.reference}
             found[name] = dict(Assignment(sites))
             latency[name] = round(result.best.measured[LATENCY].value, 6)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +28,25 @@ def parser(description: str) -> argparse.ArgumentParser:
         "--before", type=int, default=0, help="epochs that the reference is trained for first: all others go on from it"
     )
     flags.add_argument("--before_rate", type=float, help="highest learning rate of these; by default --rate")
+    flags.add_argument(
+        "--before_seed", type=int, help="seed of that training; by default each seed's own, so that starts differ, too"
+    )
     flags.add_argument("--only", help="names of assignments, with semicolons between them; all when not given")
     flags.add_argument("--threads", type=int, default=1)
     flags.add_argument("--pause", default="", help="a file; while it exists, nothing is trained")
     flags.add_argument("--out", required=True, help="JSON lines")
     return flags
+
+
+def first_seed(options: argparse.Namespace, seed: int) -> int:
+    """Returns the seed of the reference's training that a training with a seed goes on from."""
+    return seed if options.before_seed is None else options.before_seed
+
+
+def recipe_of(options: argparse.Namespace, names: Sequence[str]) -> dict[str, Any]:
+    """Returns the flags that make a training what it is."""
+    more = ["before_seed"] if options.before_seed is not None else []
+    return {name: getattr(options, name) for name in [*names, *more]}
 
 
 def run(
@@ -51,7 +65,7 @@ def run(
 
     Raises:
       InputError: `--only` names an assignment that there is not, or `--before` is no number of epochs, or 0 with a
-        rate for them.
+        rate or a seed for them.
     """
     assignments = candidates(reference, options.count)
     names = _checked(options, assignments)
@@ -74,9 +88,11 @@ def run(
 
 def _checked(options: argparse.Namespace, assignments: Mapping[str, Assignment]) -> list[str]:
     """Returns the names of what is to be trained."""
-    if options.before < 0 or (options.before_rate is not None and not options.before):
+    of_before = options.before_rate is not None or options.before_seed is not None
+    if options.before < 0 or (of_before and not options.before):
         raise InputError(
-            f"Expected --before of some epochs, for --before_rate to be of them. Received: --before={options.before}."
+            "Expected --before of some epochs, for --before_rate and --before_seed to be of them. Received: "
+            f"--before={options.before}."
         )
     names = [name.strip() for name in options.only.split(";")] if options.only else list(assignments)
     unknown = [name for name in names if name not in assignments]

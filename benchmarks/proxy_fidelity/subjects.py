@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import keras
 import numpy as np
@@ -23,9 +23,10 @@ RECIPES = {
 """How each classifier was trained in the study, which the network for proxies that want a trained one is, too."""
 
 DETECTOR_RECIPE = {
-    "batch": 32, "weight_decay": 0.05, "average": 100, "before": 5, "before_rate": None, "rate": 0.012, "pause": "",
+    "batch": 32, "weight_decay": 0.05, "average": 100, "before": 5, "before_rate": 0.012, "pause": "",
 }  # fmt: skip
-"""The same of the detector, by the flags of its trainer."""
+DETECTOR_FINE_TUNING = {"epochs": 1, "rate": 0.004, "before_seed": 0}
+"""The same of the detector, and of its fine-tuning, by the flags of its trainer."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +39,8 @@ class Subject:
       others: Other resolutions to score it at.
       build: Takes a size; returns the network with new weights.
       images: All its training images, as it sees them, shape (count, size, size, channels).
-      labelled: What a search is given to train on (`--train_data`).
+      search: Settings of a search that fine-tunes, as keyword arguments. It holds out the last of the images.
+      tuned: Returns the network that such a search goes on from, which has not seen those that are held out.
       train: Returns the network as the study's training of seed 0 leaves it.
       reference: Its own activations, with the sites in the order in which the study counts them.
     """
@@ -48,7 +50,8 @@ class Subject:
     others: tuple[int, ...]
     build: Callable[[int], keras.Model]
     images: np.ndarray
-    labelled: str
+    search: Mapping[str, object]
+    tuned: Callable[[], keras.Model]
     train: Callable[[], keras.Model]
     reference: Assignment
 
@@ -75,20 +78,23 @@ def classifier_subject(name: str, data: str | None) -> Subject:
     def build(size: int) -> keras.Model:
         return network((size, size, 1))
 
-    def train() -> keras.Model:
-        test = found.test_images, found.test_labels
-        trainer = Trainer(network, found.train_images, found.train_labels, test, recipe["batch"])
+    def train(held_out: int = 0) -> keras.Model:
+        test, count = (found.test_images, found.test_labels), len(found.train_images) - held_out
+        trainer = Trainer(network, found.train_images[:count], found.train_labels[:count], test, recipe["batch"])
         trainer.train(trainer.reference, 0, recipe["epochs"], recipe["rate"])
         return trainer.reference_model()
 
     images, reference = found.train_images, current_assignment(build(28))
     study_data.labelled = images, found.train_labels
-    return Subject(name, 28, (20, 40), build, images, f"{study_data.__name__}:load", train, reference)
+    search = {"train_data": f"{study_data.__name__}:load", "train_steps": 600}
+    tuned = functools.partial(train, study_data.HELD_OUT)
+    return Subject(name, 28, (20, 40), build, images, search, tuned, train, reference)
 
 
 def detector_subject(data: str | None) -> Subject:
     """Returns the small YOLO with the images of its data set, of which `data` is the data.yaml."""
     # Torch and Ultralytics are for this one alone.
+    import study_fine_tuning
     from detection_images import load_images
     from train_detector import NETWORK
     from train_detector import Trainer as DetectorTrainer
@@ -104,13 +110,18 @@ def detector_subject(data: str | None) -> Subject:
     def build(size: int) -> keras.Model:
         return from_ultralytics(str(NETWORK), (size, size, 3), len(found.names))
 
+    every = load_images(data, "train", 64, 10_000)
+    study_fine_tuning.scored.append((every, argparse.Namespace(**DETECTOR_RECIPE, **DETECTOR_FINE_TUNING)))
+
     def train() -> keras.Model:
-        every = load_images(data, "train", 64, 10_000)
         trained = DetectorTrainer(every, every, argparse.Namespace(**DETECTOR_RECIPE)).start(0)
         return from_ultralytics(trained.eval(), (64, 64, 3))
 
     reference = current_torch_assignment(build_network(read_description(NETWORK), len(found.names)))
-    return Subject("detector", 64, (32, 96), build, images, data, train, reference)
+    # Solving for many sites with a confidence takes minutes: fewer proposals, in fewer rounds, than by default.
+    search = {"proxy": "study_fine_tuning:study_fine_tuned", "seeds": 0, "top_k": 2, "rounds": 3}
+    # The score has the trained network itself.
+    return Subject("detector", 64, (32, 96), build, images, search, functools.partial(build, 64), train, reference)
 
 
 SUBJECTS = {

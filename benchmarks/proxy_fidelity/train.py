@@ -7,7 +7,7 @@ r"""Trains every assignment of the study with several seeds; a killed run goes o
     --last 3 --out residual.jsonl
 
 With --before, assignments are not trained from initial weights but go on from the reference network's, which is trained
-first, once for each seed.
+first, once for each seed, or with --before_seed once for all: then only the order of the images differs.
 
 One training step is compiled, whose sites switch: an assignment costs no compilation. Assignments of one seed share
 initial weights, the order of the images and the learning rate, so that they differ in nothing but activations. All
@@ -28,7 +28,7 @@ import numpy as np
 import tensorflow as tf
 from command import run_command
 from networks import CLASSIFIERS
-from study import parser, run, waiting
+from study import first_seed, parser, recipe_of, run, waiting
 
 from keras_actnas.core import CANDIDATES, Assignment
 from keras_actnas.search.switchable import SwitchableNetwork
@@ -171,7 +171,7 @@ def main() -> None:
     )
     images, labels = data.train_images[: options.images], data.train_labels[: options.images]
     trainer = Trainer(CLASSIFIERS[options.network], images, labels, test, options.batch)
-    recipe = {name: getattr(options, name) for name in RECIPE}
+    recipe = recipe_of(options, RECIPE)
     recipe["tested"] = len(test[0])
 
     @functools.lru_cache(maxsize=1)
@@ -183,7 +183,7 @@ def main() -> None:
         return trainer.weights()
 
     def train(assignment: Assignment, seed: int) -> dict[str, object]:
-        how = {"start": start(seed), "last": options.last, "pause": options.pause}
+        how = {"start": start(first_seed(options, seed)), "last": options.last, "pause": options.pause}
         return trainer.train(assignment, seed, options.epochs, options.rate, **how)
 
     run(options, trainer.reference, recipe, train)

@@ -6,7 +6,8 @@ r"""Trains every assignment of the study in a small YOLOv8 with several seeds; a
   python benchmarks/proxy_fidelity/train_detector.py --data items/data.yaml --seeds 3 --before 5 --before_rate 0.012 \
     --epochs 1 --rate 0.004 --out detector_tuned.jsonl
 
-With --before, assignments go on from the reference network, which is trained first, once for each seed.
+With --before, assignments go on from the reference network, which is trained first, once for each seed, or with
+--before_seed once for all.
 
 The network (`detector.yaml`), its loss and its matching of objects and cells are Ultralytics'; the loop is not
 `YOLO.train()`, whose start and validations would take as long as a whole training takes here. All images are in memory,
@@ -20,13 +21,12 @@ from __future__ import annotations
 import argparse
 import math
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from command import run_command
 from detection_images import DetectionImages, load_images
-from study import parser, run, waiting
+from study import first_seed, parser, recipe_of, run, waiting
 from ultralytics.cfg import get_cfg
 from ultralytics.utils.loss import v8DetectionLoss
 from ultralytics.utils.torch_utils import ModelEMA
@@ -63,7 +63,7 @@ class Trainer:
     def train(self, assignment: Assignment, seed: int) -> dict[str, object]:
         """Trains from the seed's weights; returns what was tested, and the losses of training."""
         options = self._options
-        network = self.start(seed) if options.before else self._build(seed)
+        network = self.start(first_seed(options, seed)) if options.before else self._build(seed)
         apply_assignment(network, assignment)
         order = torch.Generator().manual_seed(seed + _AGAIN * bool(options.before))
         averaged, losses = self._fit(network, order, options.epochs, options.rate)
@@ -158,7 +158,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     images = load_images(options.data, "train", options.size, options.images)
     tested = load_images(options.data, "val", options.size, options.tested)
-    recipe: dict[str, Any] = {name: getattr(options, name) for name in RECIPE}
+    recipe = recipe_of(options, RECIPE)
     recipe["data"] = f"{images.fingerprint}-{tested.fingerprint}"
     trainer = Trainer(images, tested, options)
     run(options, trainer.reference, recipe, trainer.train)

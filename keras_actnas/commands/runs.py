@@ -172,8 +172,7 @@ def _define_score_flags(values: flags.FlagValues) -> None:
     )  # fmt: skip
     flags.DEFINE_integer(
         "trainings", _DEFAULTS.trainings,
-        "How many networks fine_tuned trains: half of them first, the others, which may be the best by then, in "
-        "--rounds; proposals come besides.",
+        "How many networks fine_tuned trains for its table; proposals come besides, in --rounds.",
         lower_bound=1, flag_values=values,
     )  # fmt: skip
     flags.DEFINE_float(

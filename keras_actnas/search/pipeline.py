@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 import keras
 
@@ -115,7 +115,6 @@ class Search:
             progress=progress,
         )
         self._design_made: Measured = {}
-        self._explored: list[Assignment] = []
         self._refinement = Refinement(self.solve, self.score, self.scoring.missed, self.settings)
         self._loop = ClosedLoop(self.measuring, self.refine, self.settings, watch=self._watch, say=say)
 
@@ -124,7 +123,7 @@ class Search:
         with self.folder.journal:  # No other process may measure into it meanwhile.
             self.check()
             self.convert()
-            tables = self.explore_scores({**self.bench(), self.settings.kind.name: self.score()})
+            tables = {**self.bench(), self.settings.kind.name: self.score()}
             if self.settings.loop:
                 proposals, tables, rounds = self.loop(tables)
                 return self.verify(proposals, tables, rounds)
@@ -171,42 +170,22 @@ class Search:
         made = measuring.measure_design(plan, settings.networks)
         score = {settings.kind.name: self.score()}
         for number, size in enumerate(sizes, start=1):
-            networks = self._contenders({**measuring.tables(made), **score}, size, made, number)
+            with self._watch("solve"):
+                networks = contenders(
+                    {**measuring.tables(made), **score},
+                    size,
+                    settings.minimize,
+                    settings.constraints,
+                    maximize=settings.maximize,
+                    rules=settings.rules,
+                    measured=made,
+                    seed=settings.seed + number,
+                    solver=settings.solver,
+                )
             if not networks:
                 break  # The decision is not open any more.
             made = {**made, **measuring.measure_design(networks, settings.networks)}
         return made
-
-    def _contenders(self, tables: Tables, count: int, known: Collection[Assignment], number: int) -> list[Assignment]:
-        """Returns the networks of a round: those that may be the best, of which nothing is known yet."""
-        settings = self.settings
-        with self._watch("solve"):
-            return contenders(
-                tables,
-                count,
-                settings.minimize,
-                settings.constraints,
-                maximize=settings.maximize,
-                rules=settings.rules,
-                measured=known,
-                seed=settings.seed + number,
-                solver=settings.solver,
-            )
-
-    def explore_scores(self, tables: Tables) -> Tables:
-        """Scores, in rounds, what may be the best by the tables, where a score costs a training; returns the tables.
-
-        Each round's networks are the best ones under draws of the tables, and the score's table is fitted again.
-        """
-        settings, name = self.settings, self.settings.kind.name
-        _, *sizes = settings.scored_networks({*self.measuring.activations, *self.reference.values()})
-        for number, size in enumerate(sizes, start=1):
-            networks = self._contenders(tables, size, self._explored, number)
-            if not networks:
-                break
-            self._explored += networks
-            tables = {**tables, name: self.score()}
-        return tables
 
     def score(self, also: Sequence[Assignment] = ()) -> MetricTable:
         """Scores the design by the proxy; returns and saves its table: the mean over initializations and batches.
@@ -214,7 +193,7 @@ class Search:
         Args:
           also: More networks to score and to fit the table to.
         """
-        table = self.scoring.table([*self._explored, *also])
+        table = self.scoring.table(also)
         self.folder.save_table(table)
         return table
 

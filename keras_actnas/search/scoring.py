@@ -89,8 +89,7 @@ class Scoring:
         Args:
           also: Networks to score and to fit the table to, besides those of the design.
         """
-        settings, reference = self._settings, self._measuring.reference
-        count, *_ = settings.scored_networks({*self._measuring.activations, *reference.values()})
+        settings, reference, count = self._settings, self._measuring.reference, self._settings.scored_networks
         design = self._measuring.design(settings.score_design, count)
         prior = LossPrior(self._measuring.sizes) if settings.kind.noisy else CurvePrior()
         with self._watch("score"):

@@ -16,7 +16,7 @@ from keras_actnas.core.rounds import Round
 from keras_actnas.core.table import MetricTable
 from keras_actnas.search.choice_program import SOLVERS
 from keras_actnas.search.confidence import Confidence
-from keras_actnas.search.design_budget import check_budget, round_sizes
+from keras_actnas.search.design_budget import check_budget
 from keras_actnas.search.designs import DESIGNS
 from keras_actnas.search.objective import Objective
 from keras_actnas.search.proxies.registry import PROXIES, ProxyKind, proxy_kind
@@ -50,8 +50,7 @@ class SearchSettings:
         decision is open; or "shares": at random with random shares. None for orthogonal, but single swaps on a device
         that is exact, and for scores what the proxy needs.
       networks: How many networks are measured, and how many are scored, unless they are single swaps.
-      trainings: How many are scored instead where each score costs a training: half of them first, the others in
-        `rounds`, as with an adaptive design.
+      trainings: How many are scored instead where each score costs a training; proposals come besides, in `rounds`.
       loop: Whether proposals are measured, and the tables fitted again, until predictions and measurements agree.
       rounds: How often proposals may be scored, the score table fitted again, and solved again; and how many rounds of
         the loop there may be.
@@ -127,16 +126,10 @@ class SearchSettings:
         """Which networks are scored."""
         return self.kind.design if self.design in (None, ADAPTIVE) else self.design
 
-    def scored_networks(self, activations: Collection[str]) -> list[int]:
-        """Returns how many networks are scored first, and in each round in which what may be the best is trained.
-
-        Args:
-          activations: What occurs in them.
-        """
-        if not self.kind.noisy:
-            return [self.networks]
-        check_budget(self.trainings, activations, "trainings")
-        return round_sizes(self.trainings, self.rounds, activations)
+    @property
+    def scored_networks(self) -> int:
+        """How many networks are scored, unless they are single swaps."""
+        return self.trainings if self.kind.noisy else self.networks
 
     @property
     def kind(self) -> ProxyKind:
@@ -193,7 +186,7 @@ class SearchSettings:
         if self.design != "single_swaps":
             check_budget(self.networks, activations)
         if self.score_design != "single_swaps":
-            self.scored_networks(activations)
+            check_budget(self.scored_networks, activations, "trainings" if self.kind.noisy else "networks")
 
     def _check_numbers(self) -> None:
         for name, least in (

@@ -1,4 +1,4 @@
-"""Fine-tuned scores: each network's own training, and a search that trains what may be the best."""
+"""Fine-tuned scores: each network's own training, and a search by them."""
 
 import dataclasses
 
@@ -92,7 +92,7 @@ def test_it_is_the_proxy_where_there_is_labelled_data():
     assert (settings.proxy, settings.score_design, settings.confidence) == ("fine_tuned", "shares", 0.9)
     assert [str(each) for each in settings.constraints] == ["fine_tuned <= reference"]
     assert settings.score_starts() == [(None, 0)]
-    assert settings.scored_networks(settings.activations) == [32, 7, 7, 6, 6, 6]
+    assert (settings.scored_networks, SearchSettings(networks=50).scored_networks) == (64, 50)
     assert dataclasses.replace(settings, confidence=0.5).confidence == 0.5
     for changes, message in (
         ({"trainings": 6}, "trainings of at least 7 for 5 activations. Received: 6. Raise --trainings"),
@@ -103,7 +103,7 @@ def test_it_is_the_proxy_where_there_is_labelled_data():
             dataclasses.replace(settings, **changes)
 
 
-def test_a_search_trains_what_may_be_best_and_goes_on_where_it_was(tmp_path, monkeypatch):
+def test_a_search_trains_its_proposals_too_and_goes_on_where_it_was(tmp_path, monkeypatch):
     (tmp_path / "my_images.py").write_text(
         "import numpy as np\n\n\ndef load():\n    random = np.random.default_rng(0)\n"
         "    labels = random.integers(0, 2, 400)\n    shift = labels * random.choice([-3, 3], 400)\n"
@@ -126,7 +126,8 @@ def test_a_search_trains_what_may_be_best_and_goes_on_where_it_was(tmp_path, mon
     trained = {line.assignment for line in journal}
     table = result.tables["fine_tuned"]
     assert len(trained) == len(journal) and table.residual == 0.0 < table.context["noise"]
-    assert 7 < table.context["networks"] <= 14 + 2 * settings.rounds
+    assert 14 <= table.context["networks"] <= 14 + 2 * settings.rounds
+    assert result.best.assignment in trained
     assert MetricTable.load(tmp_path / "run" / "tables" / "fine_tuned.json").context["noise"] == table.context["noise"]
     noise = np.sqrt(2) * table.context["noise"]
     assert result.best.measured["fine_tuned"].standard_error == pytest.approx(noise)

@@ -260,11 +260,15 @@ def test_parts_are_of_about_equal_size(model):
 
 def test_the_registry():
     assert proxy_kind("sensitivity").constraint.sense == "<="
-    assert str(proxy_kind("my.module:my_score").constraint) == "my_score >= reference"
+    assert str(proxy_kind(f"{__name__}:constant").constraint) == "constant >= reference"
+    loss = proxy_kind(f"{__name__}:trained_loss")
+    assert str(loss.constraint) == "trained_loss <= reference" and loss.noisy and loss.design == "shares"
     for name, message in (
         ("nwto", "Did you mean 'nwot'"),
         ("module:Function", "function in snake_case"),
         ("module:nwot", "another name than 'nwot'"),
+        ("my.module:my_score", "can be imported"),
+        (f"{__name__}:strange", "design, confidence, bound. Received: noise"),
     ):
         with pytest.raises(InputError, match=message):
             proxy_kind(name)
@@ -278,6 +282,20 @@ class Constant:
 
     def score(self, assignment, seed=None):
         return float("nan")
+
+
+def trained_loss(*arguments):
+    return Constant(*arguments)
+
+
+trained_loss.kind = {"higher_is_better": False, "noisy": True, "design": "shares", "bound": "<=reference"}
+
+
+def strange(*arguments):
+    return Constant(*arguments)
+
+
+strange.kind = {"noise": True}
 
 
 def constant(*arguments):

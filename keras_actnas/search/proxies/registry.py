@@ -51,7 +51,7 @@ class ProxyKind:
       trained: Whether it is about trained weights and the user's own images.
       labelled: Whether it trains on labelled data: its factory is given a `Recipe` in place of images.
       noisy: Whether each score costs a training and has its noise: a table that is fitted to many says more of a
-        network than its own score, and which ones are trained is decided in rounds.
+        network than its own score.
       design: Which networks are scored where nothing else is asked for: see `make_design`.
       confidence: With which probability bounds have to hold where nothing else is asked for.
       bound: The constraint of a search that names none.
@@ -131,10 +131,13 @@ PROXIES = {
 def proxy_kind(name: str) -> ProxyKind:
     """Returns the kind of a proxy: one of `PROXIES`, or one of the user's own as module:function.
 
-    The metric of one's own proxy is called like the function, and more of it is taken to be better.
+    The metric of one's own proxy is called like the function, and more of it is taken to be better. What else a search
+    has to know of it may be an attribute of the function, `kind`: a dictionary of fields of `ProxyKind`, such as
+    {"higher_is_better": False, "noisy": True, "design": "shares", "bound": "<=reference"} of a loss after training.
 
     Raises:
-      InputError: No such proxy, or a function whose name no constraint could have.
+      InputError: No such proxy, a function whose name no constraint could have, or that cannot be imported, or whose
+        kind has other fields.
     """
     if ":" not in name:
         if name not in PROXIES:
@@ -151,7 +154,14 @@ def proxy_kind(name: str) -> ProxyKind:
         )
     if metric in PROXIES:
         raise InputError(f"Expected a proxy of another name than {metric!r}, which there is. Received: {name!r}.")
-    return ProxyKind(metric, name)
+    said = getattr(imported(name, "proxy"), "kind", {})
+    known = [field.name for field in dataclasses.fields(ProxyKind) if field.name not in ("name", "factory", "labelled")]
+    unknown = [field for field in said if field not in known]
+    if unknown:
+        raise InputError(
+            f"Expected the kind of {name} to have fields out of {', '.join(known)}. Received: {unknown[0]}."
+        )
+    return ProxyKind(metric, name, **said)
 
 
 def make_proxy(name: str, model: Any, images: Any, activations: Sequence[str], batch_norm: str = "inference") -> Proxy:
