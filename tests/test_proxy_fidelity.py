@@ -228,6 +228,7 @@ def test_what_is_to_be_trained_is_checked(study, assignments, tmp_path, shapes):
     for flags, message in (
         (["--only", "all relu;all rleu"], "Received: 'all rleu'. Did you mean 'all relu"),
         (["--before_rate", "0.1"], "Received: --before=0"),
+        (["--before_seed", "1"], "Received: --before=0"),
         (["--before", "-1"], "Received: --before=-1"),
     ):
         with pytest.raises(InputError, match=message):
@@ -237,6 +238,16 @@ def test_what_is_to_be_trained_is_checked(study, assignments, tmp_path, shapes):
     for _ in range(2):
         run(options, reference, {}, train)
     assert trained == [(assignments["all relu"], 0), (assignments["all silu"], 0)]
+
+
+def test_all_trainings_can_go_on_from_one_network(study):
+    parser = study["study"].parser("")
+    own = parser.parse_args(["--before", "2", "--out", "x"])
+    same = parser.parse_args(["--before", "2", "--before_seed", "0", "--out", "x"])
+    assert [study["study"].first_seed(options, 3) for options in (own, same)] == [3, 0]
+    # Lines that were written before there was the flag are of the same recipe as without it.
+    assert study["study"].recipe_of(own, ["before"]) == {"before": 2}
+    assert study["study"].recipe_of(same, ["before"]) == {"before": 2, "before_seed": 0}
 
 
 def test_one_seed_has_no_other_to_predict(study, trained, monkeypatch, capsys):
