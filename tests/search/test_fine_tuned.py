@@ -129,12 +129,35 @@ def test_a_search_trains_its_proposals_too_and_goes_on_where_it_was(tmp_path, mo
     assert 14 <= table.context["networks"] <= 14 + 2 * settings.rounds
     assert result.best.assignment in trained
     assert MetricTable.load(tmp_path / "run" / "tables" / "fine_tuned.json").context["noise"] == table.context["noise"]
+    assert table.context["fit"].endswith("per element") and table.context["design"] == "shares"
+    own = next(line.reference_samples[0] for line in journal)
+    assert table.reference_value.value != own  # Its noise is fitted.
     noise = np.sqrt(2) * table.context["noise"]
     assert result.best.measured["fine_tuned"].standard_error == pytest.approx(noise)
     assert Assignment.uniform(result.reference.assignment, "relu") in trained
     again = run()
     assert len(Journal(tmp_path / "run" / "journal.jsonl").select("fine_tuned")) == len(journal)
     assert again.best.assignment == result.best.assignment
+    run(loop=True, evaluations=60)  # The local search asks the table, not a training for each step.
+    assert len(Journal(tmp_path / "run" / "journal.jsonl").select("fine_tuned")) < len(journal) + 20
+
+
+def test_a_bound_on_a_noisy_score_is_kept_when_the_table_is_sure_of_it(tmp_path, monkeypatch):
+    """Scoring says by how much a network misses the bound, counting in the errors of the table."""
+    (tmp_path / "my_noise.py").write_text(
+        "import numpy as np\n\n\ndef load():\n    random = np.random.default_rng(0)\n"
+        "    return random.normal(size=(320, 6, 6, 1)), random.integers(0, 2, 320)\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    settings = SearchSettings(train_data="my_noise:load", train_steps=1, trainings=8, activations=("relu", "elu"))
+    with VelaDevice("ethos-u55-128", processes=1) as device:
+        search = Search(convolutional(), tmp_path / "run", settings, device=device)
+        table = search.score()
+        network = Assignment.uniform(search.reference, "relu")
+        predicted = table.predict(network)
+        (missed,) = search.scoring.missed([network])
+    sure = predicted.value + 1.2816 * predicted.standard_error - table.reference_value.value
+    assert missed == pytest.approx(sure, rel=1e-3) and predicted.standard_error > 0
 
 
 def convolutional():
