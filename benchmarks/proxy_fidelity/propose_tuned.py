@@ -3,7 +3,7 @@
   python benchmarks/proxy_fidelity/propose_tuned.py --network mobilenet --out run
 
 The network is the study's, trained with seed 0; the images that are trained on are the study's as well, part of which
-the search holds out. It proposes, with the default settings, what is fastest with a loss that is SiLU's or less; and
+the search holds out. It proposes, with the default settings, what is fastest with hardly more loss than SiLU; and
 what has the least loss and is as fast as the default proposal of `propose.py`, which comes first. What is proposed
 joins `proposals_NETWORK.json`, its latency `network_NETWORK.json`. A killed run goes on where it was, in `--out`.
 """

@@ -203,7 +203,7 @@ def define_solve_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_multi_string(
         "constraint", None,
         "Bound on a metric: 'latency<=90%', 'latency<=24.5', 'nwot>=reference-0.5'; may be repeated, empty for none. "
-        "By default that the proxy's score is no worse: nwot>=reference, sensitivity<=0.05.",
+        "By default that the proxy's score is no worse: nwot>=reference, sensitivity<=0.05, fine_tuned<=100.5%.",
         flag_values=values,
     )  # fmt: skip
     flags.DEFINE_float(

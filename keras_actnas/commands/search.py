@@ -73,6 +73,13 @@ def summarize(result: Any) -> str:
             f"No proposal keeps {'; '.join(map(str, broken))} as measured; {result.best.name} comes closest. "
             "Measure more networks (--networks), or relax the constraint."
         )
+    if result.best.assignment == result.reference.assignment:
+        kept = "; ".join(map(str, settings.constraints))
+        sure = f" with a probability of {settings.confidence:g}" if settings.confidence else ""
+        lines.append(
+            f"{result.best.name} is the reference itself: nothing that is better keeps {kept}{sure}. Allow more "
+            "(--constraint), or have more networks scored."
+        )
     device_metrics = [metric for metric in result.units if metric in result.tables and metric != proxy]
     estimated = any(result.tables[metric].context.get("estimated") for metric in device_metrics)
     measured = all(metric in result.best.measured for metric in device_metrics)

@@ -1,6 +1,7 @@
 """`keras-actnas search`: what it leaves and prints, that it survives a kill, and what it refuses."""
 
 import collections
+import dataclasses
 import json
 import os
 import shutil
@@ -141,17 +142,20 @@ def test_a_broken_bound_is_said(run_folder, tiny, fast, capsys):
 
     silu = Assignment.uniform(["a"], "silu")
     reference = Proposal("reference", silu, measured={"latency": Estimate(10.0), "nwot": Estimate(5.0)})
-    slow = Proposal("ilp-1", silu, {"latency": Estimate(8.0)}, {"latency": Estimate(11.0, 0.1), "nwot": Estimate(5.0)})
+    relu = Assignment.uniform(["a"], "relu")
+    slow = Proposal("ilp-1", relu, {"latency": Estimate(8.0)}, {"latency": Estimate(11.0, 0.1), "nwot": Estimate(5.0)})
     tables = RunFolder(run_folder, json.loads((run_folder / "run.json").read_text())["identity"]).load_tables()
 
-    def summary(*bounds):
+    def summary(*bounds, best=slow):
         settings = SearchSettings(constraints=tuple(map(Constraint.parse, bounds)))
-        return summarize(SearchResult(reference, [slow], [], tables, settings, {}))
+        return summarize(SearchResult(reference, [best], [], tables, settings, {}))
 
     text = summary("latency<=90%")
     assert f"No proposal keeps {Constraint.parse('latency<=90%')} as measured; ilp-1 comes closest" in text
     assert "--networks" in text
-    assert "No proposal keeps" not in summary("latency<=120%")
+    assert "No proposal keeps" not in summary("latency<=120%") and "itself" not in summary("latency<=120%")
+    itself = summary("latency<=120%", best=dataclasses.replace(slow, assignment=silu))
+    assert "ilp-1 is the reference itself: nothing that is better keeps latency <= 120%" in itself
 
 
 # What is refused. Each row: flags (a model unless they name one), and what the line says.

@@ -90,7 +90,7 @@ def test_it_is_the_proxy_where_there_is_labelled_data():
     assert SearchSettings().proxy == "nwot" and SearchSettings().confidence is None
     settings = SearchSettings(train_data="data:load")
     assert (settings.proxy, settings.score_design, settings.confidence) == ("fine_tuned", "shares", 0.9)
-    assert [str(each) for each in settings.constraints] == ["fine_tuned <= reference"]
+    assert [str(each) for each in settings.constraints] == ["fine_tuned <= 100.5%"]
     assert settings.score_starts() == [(None, 0)]
     assert (settings.scored_networks, SearchSettings(networks=50).scored_networks) == (64, 50)
     assert dataclasses.replace(settings, confidence=0.5).confidence == 0.5
@@ -156,7 +156,7 @@ def test_a_bound_on_a_noisy_score_is_kept_when_the_table_is_sure_of_it(tmp_path,
         network = Assignment.uniform(search.reference, "relu")
         predicted = table.predict(network)
         (missed,) = search.scoring.missed([network])
-    sure = predicted.value + 1.2816 * predicted.standard_error - table.reference_value.value
+    sure = predicted.value + 1.2816 * predicted.standard_error - 1.005 * table.reference_value.value
     assert missed == pytest.approx(sure, rel=1e-3) and predicted.standard_error > 0
 
 

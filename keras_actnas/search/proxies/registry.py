@@ -122,7 +122,7 @@ PROXIES = {
             noisy=True,
             confidence=0.9,
             design="shares",  # How much there is of each activation is most of what such losses differ by.
-            bound="<=reference",
+            bound="<=100.5%",
         ),
     )
 }
