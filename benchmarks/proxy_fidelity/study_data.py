@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-HELD_OUT = 4000
+HELD_OUT = 10_000
 """How many of the images, the last ones, a search asks with."""
 
 labelled: tuple[np.ndarray, np.ndarray] = np.empty(0), np.empty(0)
