@@ -44,7 +44,7 @@ from keras_actnas.core.table import Estimate
 from keras_actnas.search.optimizers import cosine_rates
 from keras_actnas.search.paths import fair_paths
 from keras_actnas.search.priors import CurvePrior
-from keras_actnas.search.proxies.one_shot import OneShot, Recipe
+from keras_actnas.search.proxies import OneShot, Recipe
 from keras_actnas.search.super_network import SuperNetwork
 from keras_actnas.search.switchable import SwitchableNetwork
 from keras_actnas.search.tables import Observation, fit_table

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
-import keras
-
-from keras_actnas.core.activations import CANDIDATES
-from keras_actnas.search.proxies.labelled import LabelledProxy, Recipe
-from keras_actnas.search.settings import BatchNormMode
+from keras_actnas.search.proxies.labelled import LabelledProxy
 
 
 class FineTuned(LabelledProxy):
@@ -18,7 +14,7 @@ class FineTuned(LabelledProxy):
     The network gets the assignment's activations and the model's weights, and is trained for the recipe's steps, with
     the same batches and learning rates for all assignments. Each score costs a training, and has a training's noise: a
     search fits its table to some tens of networks, and believes the table and not the single score. How well such a
-    table follows accuracy is measured by benchmarks/proxy_fidelity/calibration_curve.py and fine_tuned.py.
+    table follows accuracy is measured by benchmarks/proxy_fidelity (calibration_curve.py, propose_tuned.py).
 
     Args:
       model: A trained Keras model with one input of fixed size.
@@ -31,15 +27,7 @@ class FineTuned(LabelledProxy):
     """
 
     metric = "fine_tuned"
-
-    def __init__(
-        self,
-        model: keras.Model,
-        recipe: Recipe,
-        activations: Sequence[str] = CANDIDATES,
-        batch_norm: BatchNormMode = "batch",
-    ) -> None:
-        super().__init__(model, recipe, activations, batch_norm, fine_tuning=True)
+    fine_tuning = True
 
     def score(self, assignment: Mapping[str, str], seed: int | None = None) -> float:
         """Trains the assignment; returns its loss on the held-out data.

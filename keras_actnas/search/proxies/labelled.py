@@ -57,9 +57,9 @@ class LabelledProxy:
       recipe: What it is trained with.
       activations: What the sites can be switched to, besides the reference's own.
       batch_norm: "batch" alone.
-      fine_tuning: Whether the training goes on from weights that are trained.
 
     Attributes:
+      fine_tuning: Whether trainings go on from trained weights, which takes a lower learning rate where none is given.
       reference: The model's own assignment.
       conditions: What a score depends on besides assignment and seed.
 
@@ -70,6 +70,7 @@ class LabelledProxy:
     metric = ""
     unit = "loss"  # It has a zero, unlike other scores: changes are told in percent.
     higher_is_better = False
+    fine_tuning = False
 
     def __init__(
         self,
@@ -77,8 +78,6 @@ class LabelledProxy:
         recipe: Recipe,
         activations: Sequence[str] = CANDIDATES,
         batch_norm: BatchNormMode = "batch",
-        *,
-        fine_tuning: bool = False,
     ) -> None:
         if batch_norm != "batch":
             raise InputError(f"Expected batch_norm='batch' for {self.metric}. Received: {batch_norm!r}.")
@@ -93,7 +92,7 @@ class LabelledProxy:
         with random_state(0):  # Random layers draw their seeds when they are made.
             self._network = SwitchableNetwork(model, activations, data.batch_size, batch_statistics=True)
         self._own_weights = self._network.model.get_weights()
-        optimizer, self._rate = optimizer_for(model, recipe.steps, recipe.learning_rate, fine_tuning)
+        optimizer, self._rate = optimizer_for(model, recipe.steps, recipe.learning_rate, self.fine_tuning)
         self._trainer = SuperNetwork(self._network, loss, optimizer, self.metric)
         self.conditions: dict[str, Any] = {
             "model": model_fingerprint(model),
@@ -103,7 +102,12 @@ class LabelledProxy:
             "loss": recipe.loss,
             "optimizer": _told(optimizer, self._rate),
             "batch_norm": batch_norm,
+            **self._own_conditions(),
         }
+
+    def _own_conditions(self) -> dict[str, Any]:
+        """Returns what else a score depends on."""
+        return {}
 
     def _train(self, assignments: Iterable[Assignment], seed: int | None) -> None:
         """Trains for the recipe's steps, from the seed's weights or the model's own, an assignment a step."""

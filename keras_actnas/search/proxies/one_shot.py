@@ -9,17 +9,15 @@ import json
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-import keras
 import numpy as np
 
-from keras_actnas.core.activations import CANDIDATES
 from keras_actnas.core.assignment import Assignment
 from keras_actnas.core.errors import InputError
 from keras_actnas.core.files import write_atomically
 from keras_actnas.search.paths import fair_paths
-from keras_actnas.search.proxies.labelled import LabelledProxy, Recipe
-from keras_actnas.search.settings import BatchNormMode
+from keras_actnas.search.proxies.labelled import LabelledProxy
 
 
 class OneShot(LabelledProxy):
@@ -42,17 +40,7 @@ class OneShot(LabelledProxy):
     """
 
     metric = "one_shot"
-
-    def __init__(
-        self,
-        model: keras.Model,
-        recipe: Recipe,
-        activations: Sequence[str] = CANDIDATES,
-        batch_norm: BatchNormMode = "batch",
-    ) -> None:
-        super().__init__(model, recipe, activations, batch_norm)
-        self.conditions["activations"] = list(activations)
-        self._trained_with: tuple[int | None] | None = None
+    _trained_with: tuple[int | None] | None = None
 
     def score(self, assignment: Mapping[str, str], seed: int | None = None) -> float:
         """Returns the loss on the held-out data; trains the super-network first, where that was not done yet.
@@ -88,6 +76,9 @@ class OneShot(LabelledProxy):
         self._train(steps, seed)
         if file is not None:
             _write(file, self._network.model.get_weights())
+
+    def _own_conditions(self) -> dict[str, Any]:
+        return {"activations": list(self._activations)}
 
     def _file(self, seed: int | None) -> Path | None:
         if self._recipe.folder is None:
