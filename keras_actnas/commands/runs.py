@@ -151,7 +151,8 @@ def _define_score_flags(values: flags.FlagValues) -> None:
         "batch_size", _DEFAULTS.batch_size, "Images in a batch that is scored on.", lower_bound=2, flag_values=values
     )
     flags.DEFINE_string(
-        "score_image_size", DEFAULT_SCORE_SIZE, "Image size for scores of a YOLO by name or of Ultralytics.",
+        "score_image_size", DEFAULT_SCORE_SIZE,
+        "Image size for scores of a YOLO by name or of Ultralytics; with --train_data that of --image_size, unless given.",
         flag_values=values,
     )  # fmt: skip
     flags.DEFINE_integer(
@@ -162,7 +163,7 @@ def _define_score_flags(values: flags.FlagValues) -> None:
         "train_data", None,
         "Labelled data for a proxy that trains, fine_tuned or one_shot: a folder with a folder of images for each "
         "class, or module:function that returns (inputs, targets) as arrays, or (train, validation) as datasets of "
-        "batches.",
+        "batches; for fine_tuned of a detector of Ultralytics, its data.yaml.",
         flag_values=values,
     )  # fmt: skip
     flags.DEFINE_integer(
@@ -178,7 +179,7 @@ def _define_score_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_float(
         "learning_rate", None,
         "Highest learning rate of a training, which falls along a cosine; by default that of a compiled model, else "
-        "what is usual for SGD.", lower_bound=0.0, flag_values=values,
+        "what is usual for SGD, or, for a detector, what Ultralytics chooses for AdamW.", lower_bound=0.0, flag_values=values,
     )  # fmt: skip
     flags.DEFINE_string(
         "loss", None,
@@ -285,8 +286,12 @@ def make_settings(values: Any) -> Any:
 
 
 def load_score_model(values: Any) -> Any:
-    """Returns the model to score: that of `--model`, at `--score_image_size` if it can be built at any."""
-    return load_model(values, values.score_image_size)
+    """Returns the model to score: that of `--model`, at `--score_image_size` if it can be built at any.
+
+    A network is trained at the size that it is for, unless another is asked for.
+    """
+    trained = values.train_data is not None and not values["score_image_size"].present
+    return load_model(values, values.image_size if trained else values.score_image_size)
 
 
 def make_search(values: Any) -> Any:

@@ -55,19 +55,23 @@ def load_yolo(weights: str | os.PathLike[str]) -> Any:
     return yolo
 
 
-def check_data(data: str | os.PathLike[str] | None) -> dict[str, Any]:
+def check_data(data: str | os.PathLike[str] | None, flag: str = "--data") -> dict[str, Any]:
     """Returns what a data.yaml says, with its paths resolved, once there is what it points to.
+
+    Args:
+      data: The file.
+      flag: What messages call the place where it was given.
 
     Raises:
       InputError: The file does not exist or is none, its folders or their images or labels do not exist, or the first
         thousand labels hold classes that it does not name.
     """
     if not data:
-        raise InputError("Expected --data=data.yaml, a detection data set in the format of YOLO. Received: none.")
+        raise InputError(f"Expected {flag}=data.yaml, a detection data set in the format of YOLO. Received: none.")
     try:
         content = check_det_dataset(data)
     except Exception as error:
-        raise InputError(f"Expected --data=data.yaml of a data set. Received: {data} ({_words(error)}).") from error
+        raise InputError(f"Expected {flag}=data.yaml of a data set. Received: {data} ({_words(error)}).") from error
     for split in ("train", "val"):
         first = list(islice(_images(content[split], data), _LABEL_FILES))
         if not first:

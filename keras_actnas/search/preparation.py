@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from keras_actnas.core.errors import InputError
+from keras_actnas.search.detection_recipe import DetectionRecipe, is_detection_data
 from keras_actnas.search.images import image_batch
 from keras_actnas.search.labelled_images import load_training_data
 from keras_actnas.search.progress import Progress
@@ -45,7 +46,10 @@ def make_proxies(
       InputError: The proxy cannot be made of this model and these images, or this data.
     """
     seen: Sequence[Any]
-    if settings.kind.labelled:
+    if is_detection_data(settings.train_data):
+        data_file = Path(str(settings.train_data))
+        seen = [DetectionRecipe(data_file, settings.train_steps, settings.learning_rate)]
+    elif settings.kind.labelled:
         data = load_training_data(str(settings.train_data), model, settings.pixel_max)
         seen = [Recipe(data, settings.train_steps, settings.loss, settings.learning_rate, folder, progress)]
     else:

@@ -18,6 +18,7 @@ from keras_actnas.search.choice_program import SOLVERS
 from keras_actnas.search.confidence import Confidence
 from keras_actnas.search.design_budget import check_budget
 from keras_actnas.search.designs import DESIGNS
+from keras_actnas.search.detection_recipe import is_detection_data
 from keras_actnas.search.objective import Objective
 from keras_actnas.search.proxies.registry import PROXIES, ProxyKind, proxy_kind
 from keras_actnas.search.rules import Rules
@@ -68,7 +69,7 @@ class SearchSettings:
       score_processes: Processes that scores are computed in; 0 for this one.
       scheduler: Address of the Dask scheduler whose workers compute the scores instead; None for none.
       batch_norm: "inference" or "batch": see `NetworkProxy`.
-      train_data: Labelled data for a proxy that trains: see `load_training_data`.
+      train_data: Labelled data for a proxy that trains: see `load_training_data`; or a detector's data.yaml.
       train_steps: Steps that a training takes.
       learning_rate: Highest learning rate of a training; None for that of a compiled model, or what is usual.
       loss: What it minimizes: see `loss_for`.
@@ -230,14 +231,28 @@ class SearchSettings:
         if self.train_data is None:
             raise InputError(
                 f"Expected labelled data for {self.proxy}. Received: none; give --train_data=FOLDER, with a folder of "
-                "images for each class, or --train_data=module:function."
+                "images for each class, --train_data=module:function, or, for a detector of Ultralytics, a data.yaml."
             )
+        if is_detection_data(self.train_data):
+            self._check_detection()
         for name, other in (("batches", 1), ("score_processes", 0), ("scheduler", None)):
             if getattr(self, name) != other:
                 raise InputError(
                     f"Expected no --{name} for {self.proxy}, which trains here, and asks with all of the "
                     f"held-out data. Received: {getattr(self, name)}."
                 )
+
+    def _check_detection(self) -> None:
+        if not self.kind.detection:
+            raise InputError(
+                f"Expected --proxy=fine_tuned for a detection data set, {self.train_data}. Received: {self.proxy}, "
+                "which is for images with classes."
+            )
+        if self.loss is not None:
+            raise InputError(
+                f"Expected no --loss for {self.train_data}: a detector is trained with Ultralytics' own. "
+                f"Received: {self.loss}."
+            )
 
 
 def _contradict(upper: Constraint, lower: Constraint, score: str) -> bool:

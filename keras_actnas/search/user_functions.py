@@ -7,7 +7,7 @@ import os
 import sys
 from typing import Any
 
-from keras_actnas.core.errors import InputError
+from keras_actnas.core.errors import InputError, MissingDependencyError
 
 
 def imported(spec: str, flag: str) -> Any:
@@ -25,6 +25,8 @@ def imported(spec: str, flag: str) -> Any:
         sys.path.insert(0, os.getcwd())  # noqa: PTH109
     try:
         return getattr(importlib.import_module(module), name)
+    except MissingDependencyError:
+        raise  # Of a part of this package; it says what to install.
     except Exception as error:  # The module may be the user's: it may raise anything.
         raise InputError(
             f"Expected {flag}=module:function that can be imported. Received: {spec!r} "

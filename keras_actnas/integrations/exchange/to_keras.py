@@ -13,6 +13,7 @@ import keras
 from keras_actnas.core import InputError
 from keras_actnas.integrations.exchange.checkpoint import read_checkpoint
 from keras_actnas.integrations.exchange.layout import read_activations, read_layout
+from keras_actnas.integrations.exchange.origin import remember_description
 from keras_actnas.integrations.exchange.weights import load
 from keras_actnas.integrations.torch_import import nn
 from keras_actnas.integrations.torch_sites import inner_network
@@ -78,6 +79,7 @@ def from_ultralytics(
     if beyond:
         raise InputError(f"Expected no activation where these networks have none. Received: one at {beyond[0]}.")
     load(model, {name: tensor.detach().float().cpu().numpy() for name, tensor in network.state_dict().items()})
+    remember_description(model, network)
     return model
 
 

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from keras_actnas.core.assignment import Assignment
 from keras_actnas.core.constraints import Constraint
 from keras_actnas.core.errors import InputError, closest
+from keras_actnas.search.detection_recipe import DetectionRecipe
 from keras_actnas.search.user_functions import imported
 
 
@@ -50,6 +51,7 @@ class ProxyKind:
       batch_norm: The mode of BatchNorm that it fixes; None where the mode can be chosen.
       trained: Whether it is about trained weights and the user's own images.
       labelled: Whether it trains on labelled data: its factory is given a `Recipe` in place of images.
+      detection: As `factory`, for a `DetectionRecipe`; empty where a proxy does not train detectors.
       noisy: Whether each score costs a training and has its noise: a table that is fitted to many says more of a
         network than its own score.
       design: Which networks are scored where nothing else is asked for: see `make_design`.
@@ -64,6 +66,7 @@ class ProxyKind:
     batch_norm: str | None = None
     trained: bool = False
     labelled: bool = False
+    detection: str = ""
     noisy: bool = False
     design: str = "orthogonal"
     confidence: float | None = None
@@ -115,6 +118,7 @@ PROXIES = {
             "fine_tuned",
             f"{_HERE}.fine_tuned:FineTuned",
             "held-out loss of each network, fine-tuned from the model's own weights (--train_data)",
+            detection="keras_actnas.integrations.detection.fine_tuned:DetectorFineTuned",
             higher_is_better=False,
             batch_norm="batch",
             trained=True,
@@ -171,8 +175,8 @@ def make_proxy(name: str, model: Any, images: Any, activations: Sequence[str], b
       name: One of `PROXIES`, or module:function. The function is called as function(model, images, activations,
         batch_norm) and returns a `Proxy` whose metric is called like the function.
       model: A Keras model with one image input of fixed size.
-      images: Array of shape (batch, height, width, channels), preprocessed as the model expects; a `Recipe` for a
-        proxy that trains.
+      images: Array of shape (batch, height, width, channels), preprocessed as the model expects; a `Recipe` or a
+        `DetectionRecipe` for a proxy that trains.
       activations: What the sites can be switched to.
       batch_norm: "inference" or "batch", for proxies that do not fix it themselves.
 
@@ -180,7 +184,7 @@ def make_proxy(name: str, model: Any, images: Any, activations: Sequence[str], b
       InputError: No such proxy, or it cannot be made of this model and these images.
     """
     kind = proxy_kind(name)
-    factory = imported(kind.factory, "proxy")
+    factory = imported(kind.detection if isinstance(images, DetectionRecipe) else kind.factory, "proxy")
     proxy: Proxy = factory(model, images, activations, kind.batch_norm or batch_norm)
     if name in PROXIES:
         proxy.metric = kind.name
