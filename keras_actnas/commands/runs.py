@@ -152,7 +152,7 @@ def _define_score_flags(values: flags.FlagValues) -> None:
     )
     flags.DEFINE_string(
         "score_image_size", DEFAULT_SCORE_SIZE,
-        "Image size for scores of a YOLO by name or of Ultralytics; with --train_data that of --image_size, unless given.",
+        "Image size for scores of a YOLO by name or of Ultralytics; with --train_data, by default that of --image_size.",
         flag_values=values,
     )  # fmt: skip
     flags.DEFINE_integer(
@@ -179,7 +179,8 @@ def _define_score_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_float(
         "learning_rate", None,
         "Highest learning rate of a training, which falls along a cosine; by default that of a compiled model, else "
-        "what is usual for SGD, or, for a detector, what Ultralytics chooses for AdamW.", lower_bound=0.0, flag_values=values,
+        "what is usual for SGD, or, for a detector, what Ultralytics chooses for AdamW.",
+        lower_bound=0.0, flag_values=values,
     )  # fmt: skip
     flags.DEFINE_string(
         "loss", None,
