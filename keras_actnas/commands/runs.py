@@ -152,7 +152,7 @@ def _define_score_flags(values: flags.FlagValues) -> None:
     )
     flags.DEFINE_string(
         "score_image_size", DEFAULT_SCORE_SIZE,
-        "Image size for scores of a YOLO by name or of Ultralytics; with --train_data, by default that of --image_size.",
+        "Image size for scores of a YOLO by name or of Ultralytics; by default --image_size with --train_data.",
         flag_values=values,
     )  # fmt: skip
     flags.DEFINE_integer(

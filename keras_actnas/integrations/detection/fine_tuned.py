@@ -26,13 +26,6 @@ from keras_actnas.search.fingerprint import model_fingerprint
 from keras_actnas.search.settings import BatchNormMode
 from keras_actnas.search.switchable import switchable_sites
 
-try:
-    from ultralytics.cfg import get_cfg
-except ImportError as error:
-    from keras_actnas.core.errors import MissingDependencyError
-
-    raise MissingDependencyError(error.name or "ultralytics", "ultralytics", "Training a YOLO") from error
-
 
 class DetectorFineTuned:
     """Held-out loss of an assignment after a short training in torch, from the model's own weights; a `Proxy`.
@@ -40,8 +33,9 @@ class DetectorFineTuned:
     The counterpart of `search.proxies.FineTuned` for a YOLO and a data.yaml. Loss, data set and the rule for the
     learning rate are Ultralytics'; all assignments are trained on the same batches, mirrored alike, by AdamW, on a GPU
     where torch has one. BatchNorm is trained with the statistics of the batch. Ultralytics' moving ones forget 3% a
-    step, so that after few steps they are still in part those of before, of other activations; they are taken anew of
-    batches of the training images (`short_training.settle`).
+    step: after some tens of steps they are still in part those of before, of other activations, which counts against
+    every exchange; after some hundred it makes no difference. So they are taken anew of batches of the training images
+    (`short_training.settle`), whatever the number of steps.
 
     Args:
       model: A YOLO with trained weights, from `from_ultralytics` or by name, at the image size to train with.
@@ -125,7 +119,6 @@ class DetectorFineTuned:
                 torch.manual_seed(seed)
                 network = build_network(self._network.yaml)
             apply_assignment(network, whole)
-        network.args = get_cfg()  # What the parts of the loss weigh.
         return network
 
 

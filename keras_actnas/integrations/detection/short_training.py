@@ -14,6 +14,7 @@ from keras_actnas.integrations.torch_import import nn, torch
 from keras_actnas.search.optimizers import cosine_rates
 
 try:
+    from ultralytics.cfg import get_cfg
     from ultralytics.utils.loss import v8DetectionLoss
 except ImportError as error:
     raise MissingDependencyError(error.name or "ultralytics", "ultralytics", "Training a YOLO") from error
@@ -47,8 +48,8 @@ def train(network: nn.Module, batches: Iterator[Batch], steps: int, rate: float)
     """Trains a network in place, by AdamW and Ultralytics' loss; returns the losses of the steps.
 
     Args:
-      network: An Ultralytics `DetectionModel` with `args`, which weigh the parts of the loss.
-      batches: As many as steps are taken from it; of none may there be fewer.
+      network: An Ultralytics `DetectionModel`.
+      batches: At least as many as steps.
       steps: How many steps.
       rate: The highest learning rate.
 
@@ -59,7 +60,8 @@ def train(network: nn.Module, batches: Iterator[Batch], steps: int, rate: float)
     others = [weight for weight in network.parameters() if weight.ndim <= 1]
     groups = [{"params": kernels, "weight_decay": WEIGHT_DECAY}, {"params": others, "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, rate)
-    measure, losses = v8DetectionLoss(network.train()), []
+    measure = _loss_of(network.train())
+    losses: list[float] = []
     for now, batch in zip(learning_rates(rate, steps).tolist(), batches, strict=False):
         for group in optimizer.param_groups:
             group["lr"] = now
@@ -88,13 +90,18 @@ def held_out_loss(network: nn.Module, batches: Iterable[Batch]) -> float:
     Raises:
       InputError: It is not finite.
     """
-    measure, total, images = v8DetectionLoss(network.eval()), 0.0, 0
+    measure, total, images = _loss_of(network.eval()), 0.0, 0
     with torch.inference_mode():
         for batch in batches:
             batch = _moved(batch, network)
             total += measure(network(batch["img"]), batch)[0].sum().item()
             images += len(batch["img"])
     return _finite(total / images, "on held-out images")
+
+
+def _loss_of(network: nn.Module) -> v8DetectionLoss:
+    network.args = get_cfg()  # Ultralytics' own weights of the parts, whatever the checkpoint was trained with.
+    return v8DetectionLoss(network)
 
 
 def _moved(batch: Batch, network: nn.Module) -> Batch:
