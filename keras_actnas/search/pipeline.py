@@ -48,6 +48,9 @@ from keras_actnas.surgery import current_assignment
 
 Tables = dict[str, MetricTable]
 
+PROOF_SECONDS = 60.0
+"""Time for solving where a score has the noise of trainings: where errors are large, a proof could take hours."""
+
 
 class Search:
     """One search of one model in one run folder. Each stage continues where an earlier, killed run stopped.
@@ -211,6 +214,7 @@ class Search:
                 top_k=settings.top_k,
                 min_distance=settings.min_distance,
                 solver=settings.solver,
+                time_limit=PROOF_SECONDS if settings.kind.noisy else None,
             )
         return result.proposals
 

@@ -159,7 +159,8 @@ def proxy_kind(name: str) -> ProxyKind:
     if metric in PROXIES:
         raise InputError(f"Expected a proxy of another name than {metric!r}, which there is. Received: {name!r}.")
     said = getattr(imported(name, "proxy"), "kind", {})
-    known = [field.name for field in dataclasses.fields(ProxyKind) if field.name not in ("name", "factory", "labelled")]
+    ours = ("name", "factory", "detection", "labelled")
+    known = [field.name for field in dataclasses.fields(ProxyKind) if field.name not in ours]
     unknown = [field for field in said if field not in known]
     if unknown:
         raise InputError(
