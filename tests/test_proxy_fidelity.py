@@ -313,3 +313,24 @@ def test_a_training_goes_on_from_the_weights_that_it_is_given(monkeypatch, rng):
     assert trainer.train(trainer.reference, 0, **still, start=trainer.weights())["losses"] != before["losses"]
     tuned = [trainer.train(one, 0, epochs=1, rate=0.1, start=start) for one in (relu, trainer.reference, relu)]
     assert tuned[0] == tuned[2] != tuned[1]
+
+
+def test_the_detector_s_search_asks_with_the_last_training_images(study, tmp_path):
+    for module in ("torch", "cv2", "yaml"):
+        pytest.importorskip(module)
+    detection_images = importlib.import_module("detection_images")
+    for number in range(10):
+        for kind, content in (("images", ""), ("labels", "0 0.5 0.5 0.2 0.2\n")):
+            suffix = {"images": "png", "labels": "txt"}[kind]
+            file = tmp_path / "own set" / kind / "train" / f"{number}.{suffix}"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(content)
+    data = tmp_path / "own set" / "data.yaml"
+    data.write_text("train: images/train\nval: images/val\nnames: [item]\n")
+    held_out = detection_images.hold_out(str(data), 0.2)
+    found = {split: detection_images.read_dataset(held_out, split).truths for split in ("train", "val")}
+    assert {split: "".join(path.stem for path in paths) for split, paths in found.items()} == {
+        "train": "01234567", "val": "89",
+    }  # fmt: skip
+    assert data.read_text().startswith("train: images/train")
+    del sys.modules["detection_images"]

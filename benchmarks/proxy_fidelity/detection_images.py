@@ -6,9 +6,11 @@ import dataclasses
 import itertools
 import zlib
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import torch
+import yaml
 
 from keras_actnas.core import InputError
 from keras_actnas.integrations import Detections, read_dataset, read_photograph
@@ -107,3 +109,22 @@ def load_images(data: str, split: str, size: int, count: int) -> DetectionImages
         pixels[number] = Letterbox((height, width), (size, size)).apply(image)
         truths.append(torch.tensor(np.column_stack([truth.classes, truth.boxes]), dtype=torch.float32))
     return DetectionImages(dataset.names, torch.tensor(pixels).permute(0, 3, 1, 2), tuple(truths))
+
+
+def hold_out(data: str, share: float) -> Path:
+    """Returns the data.yaml, written beside the given one, that holds out the last of its training images as `val`.
+
+    Args:
+      data: The data.yaml.
+      share: Of the images, which is held out.
+    """
+    images = [str(Path(path).absolute()) for path in read_dataset(data, "train").truths]
+    count = int(len(images) * (1 - share))
+    folder, content = Path(data).parent, yaml.safe_load(Path(data).read_text(encoding="utf-8"))
+    for split, part in (("train", images[:count]), ("val", images[count:])):
+        listed = folder / f"held_out_{split}.txt"
+        listed.write_text("\n".join(part) + "\n", encoding="utf-8")
+        content[split] = str(listed.absolute())
+    file = folder / "held_out.yaml"
+    file.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+    return file

@@ -25,8 +25,10 @@ RECIPES = {
 DETECTOR_RECIPE = {
     "batch": 32, "weight_decay": 0.05, "average": 100, "before": 5, "before_rate": 0.012, "pause": "",
 }  # fmt: skip
-DETECTOR_FINE_TUNING = {"epochs": 1, "rate": 0.004, "before_seed": 0}
-"""The same of the detector, and of its fine-tuning, by the flags of its trainer."""
+"""The same of the detector, by the flags of its trainer."""
+
+HELD_OUT = 0.2
+"""Share of the detector's training images that a search asks with; none of those that the study tests on."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,7 +88,7 @@ def classifier_subject(name: str, data: str | None) -> Subject:
 
     images, reference = found.train_images, current_assignment(build(28))
     study_data.labelled = images, found.train_labels
-    search = {"train_data": f"{study_data.__name__}:load", "train_steps": 600}
+    search = {"train_data": f"{study_data.__name__}:load"}
     tuned = functools.partial(train, study_data.HELD_OUT)
     return Subject(name, 28, (20, 40), build, images, search, tuned, train, reference)
 
@@ -94,8 +96,7 @@ def classifier_subject(name: str, data: str | None) -> Subject:
 def detector_subject(data: str | None) -> Subject:
     """Returns the small YOLO with the images of its data set, of which `data` is the data.yaml."""
     # Torch and Ultralytics are for this one alone.
-    import study_fine_tuning
-    from detection_images import load_images
+    from detection_images import hold_out, load_images
     from train_detector import NETWORK
     from train_detector import Trainer as DetectorTrainer
 
@@ -110,18 +111,16 @@ def detector_subject(data: str | None) -> Subject:
     def build(size: int) -> keras.Model:
         return from_ultralytics(str(NETWORK), (size, size, 3), len(found.names))
 
-    every = load_images(data, "train", 64, 10_000)
-    study_fine_tuning.scored.append((every, argparse.Namespace(**DETECTOR_RECIPE, **DETECTOR_FINE_TUNING)))
-
-    def train() -> keras.Model:
+    def train(share: float = 1.0) -> keras.Model:
+        every = load_images(data, "train", 64, 10_000)
+        every = every[: int(share * len(every))]
         trained = DetectorTrainer(every, every, argparse.Namespace(**DETECTOR_RECIPE)).start(0)
         return from_ultralytics(trained.eval(), (64, 64, 3))
 
     reference = current_torch_assignment(build_network(read_description(NETWORK), len(found.names)))
-    # Solving for many sites with a confidence takes minutes: fewer proposals, in fewer rounds, than by default.
-    search = {"proxy": "study_fine_tuning:study_fine_tuned", "seeds": 0, "top_k": 2, "rounds": 3}
-    # The score has the trained network itself.
-    return Subject("detector", 64, (32, 96), build, images, search, functools.partial(build, 64), train, reference)
+    search = {"train_data": str(hold_out(data, HELD_OUT))}
+    tuned = functools.partial(train, 1 - HELD_OUT)
+    return Subject("detector", 64, (32, 96), build, images, search, tuned, train, reference)
 
 
 SUBJECTS = {

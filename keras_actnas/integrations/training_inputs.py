@@ -135,7 +135,7 @@ def _images(places: str | list[str], data: Any) -> Iterator[str]:
         if path.is_dir():
             yield from (str(file) for file in path.rglob("*") if file.suffix[1:].lower() in IMG_FORMATS)
         elif path.is_file():
-            lines = path.read_text(encoding="utf-8").split()
+            lines = path.read_text(encoding="utf-8").strip().splitlines()
             yield from (str(path.parent / line[2:]) if line.startswith("./") else line for line in lines)
         else:
             raise InputError(f"Expected {data} to point to images. Received: {place}, which does not exist.")

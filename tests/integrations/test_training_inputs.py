@@ -1,5 +1,7 @@
 """What cannot be trained is refused before anything is."""
 
+import shutil
+
 import pytest
 import torch
 import yaml
@@ -31,8 +33,11 @@ def edited(data, tmp_path):
 
 def test_data_that_is_there(data, edited, tmp_path):
     assert check_data(data)["nc"] == 2
-    images = sorted((data.parent / "images/train").iterdir())
-    (tmp_path / "train.txt").write_text("".join(f"{image}\n" for image in images))
+    folder = tmp_path / "of two words"
+    shutil.copytree(data.parent / "images/train", folder / "images")
+    shutil.copytree(data.parent / "labels/train", folder / "labels")
+    listed = "".join(f"{image}\n" for image in sorted((folder / "images").iterdir()))
+    (tmp_path / "train.txt").write_text(listed)
     assert check_data(edited(train=str(tmp_path / "train.txt")))["nc"] == 2  # A list in place of a folder.
 
 

@@ -59,7 +59,7 @@ def train(network: nn.Module, batches: Iterator[Batch], steps: int, rate: float)
     kernels = [weight for weight in network.parameters() if weight.ndim > 1]
     others = [weight for weight in network.parameters() if weight.ndim <= 1]
     groups = [{"params": kernels, "weight_decay": WEIGHT_DECAY}, {"params": others, "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(groups, rate)
+    optimizer = torch.optim.AdamW(groups, rate, fused=True)
     measure = _loss_of(network.train())
     losses: list[float] = []
     for now, batch in zip(learning_rates(rate, steps).tolist(), batches, strict=False):
