@@ -83,12 +83,14 @@ def summarize(result: Any) -> str:
     device_metrics = [metric for metric in result.units if metric in result.tables and metric != proxy]
     estimated = any(result.tables[metric].context.get("estimated") for metric in device_metrics)
     measured = all(metric in result.best.measured for metric in device_metrics)
+    trains = settings.kind.noisy or settings.kind.labelled
+    untrained = not trains and settings.score_starts()[0][0] is not None
     state = "with the weights as they are"
     if settings.kind.noisy:
         state = f"of each network after {settings.train_steps} steps of fine-tuning"
     elif settings.kind.labelled:
         state = f"of weights that all networks share, the mean over {max(settings.seeds, 1)} trainings"
-    elif settings.score_starts()[0][0] is not None:
+    elif untrained:
         state = f"of untrained networks, the mean over {settings.seeds} initializations"
     twice = "" if estimated or not measured else f"; {result.best.name} was measured twice"
     lines.append(f"{proxy} is the score {state}; +- is one standard error{twice}.")
@@ -101,4 +103,6 @@ def summarize(result: Any) -> str:
             "--device=journal:..., search again with both journals."
         )
     lines.append("Weights were carried over, not trained: fine-tune best.keras before you use it.")
+    if untrained:
+        lines.append(f"{proxy} need not follow accuracy. With labelled data, --train_data goes by fine-tunings.")
     return "\n".join(lines)

@@ -36,7 +36,7 @@ def test_a_search_leaves_everything(run_folder):
     }  # fmt: skip
     summary = (run_folder / "summary.txt").read_text(encoding="utf-8")
     assert "predicted" in summary and "measured" in summary and "nwot >= reference-50" in summary
-    assert "fine-tune best.keras" in summary
+    assert "fine-tune best.keras" in summary and "nwot need not follow accuracy" in summary
     for proposal in load_proposals(run_folder / "proposals.json"):
         assert proposal.name in summary
 
