@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from scipy.stats import kendalltau, spearmanr
 
-from keras_actnas.core import Assignment, InputError
+from keras_actnas.core import CANDIDATES, Assignment, Estimate, InputError, MetricTable
 
 FOLDER = Path(__file__).parents[1] / "benchmarks/proxy_fidelity"
 NAMES = (
@@ -54,6 +54,14 @@ def shapes():
 @pytest.fixture(scope="module")
 def assignments(study, shapes):
     return study["candidates"].candidates(Assignment.uniform(shapes, "silu"))
+
+
+def counting_relu(shapes, unit, sign):
+    """A table of a search that knows the trainings of `trained`."""
+    delta = np.zeros((len(shapes), len(CANDIDATES)))
+    delta[:, CANDIDATES.index("relu")] = sign
+    silu, of = Assignment.uniform(shapes, "silu"), {"networks": 9}
+    return MetricTable("score", unit, silu, CANDIDATES, Estimate(0.0), delta, np.zeros_like(delta), of)
 
 
 def test_correlations_are_those_of_scipy(study, rng):
@@ -189,7 +197,7 @@ def trained(rng, shapes, assignments, tmp_path, study):
     return path
 
 
-def test_tables(study, trained):
+def test_tables(study, trained, shapes):
     found = study["analyse"].Study("residual", trained, "accuracy", draws=50)
     right, wrong = study["analyse"].proxies(found, trained.with_name("scores.jsonl"))[0].rows
     assert right[:5] == ["right", "batch", "16", "28", "3"] and right[5].startswith("+0.9")
@@ -206,6 +214,9 @@ def test_tables(study, trained):
     first, second, both = study["analyse"].proxies(found, trained.with_name("more.jsonl"))[0].rows
     assert both[0] == "nwot + sensitivity_batch, ranks"
     assert float(both[5].split()[0]) > max(float(one[5].split()[0]) for one in (first, second)) + 0.1
+    for table in (counting_relu(shapes, "loss", -1.0), counting_relu(shapes, "", 1.0)):
+        (*_, row) = study["analyse"].fitted(found, None, table).rows
+        assert row[0] == "table of score, 9 networks" and float(row[1].split()[0]) > 0.8
     spread = study["analyse"].variances(found).rows[0]
     assert spread[:2] == ["all", str(len(found.trainings.names))] and float(spread[6]) > 20
     table = study["analyse"].networks(found)

@@ -34,7 +34,7 @@ from scipy.stats import rankdata
 from score_lines import Setting, read_scores
 from trainings import between, between_seeds, ceilings
 
-from keras_actnas.core import CANDIDATES, Assignment
+from keras_actnas.core import CANDIDATES, Assignment, MetricTable
 
 PARTS = {"nwot": "inference", "sensitivity_batch": "batch"}
 """Proxy -> mode of BatchNorm, of those whose ranks are added."""
@@ -77,8 +77,8 @@ def trivial(study: Study) -> Table:
     return Table("Trivial predictors", ["predictor", *COLUMNS], rows)
 
 
-def fitted(study: Study, other: Study | None) -> Table:
-    """Returns the correlations of the calibrated predictors, also of those that another network calibrated."""
+def fitted(study: Study, other: Study | None, table: MetricTable | None) -> Table:
+    """Returns the correlations of the calibrated predictors, also of those that another network or a search made."""
     rows = []
     for name, prior in PRIORS.items():
         errors = study.effects.errors
@@ -92,6 +92,10 @@ def fitted(study: Study, other: Study | None) -> Table:
                     *study.judge(transferred(known, study.trainings.assignments, study.shapes, prior)),
                 ]
             )
+    if table is not None:
+        better = -1 if table.unit == "loss" else 1
+        found = np.array([better * table.predict(one).value for one in study.trainings.assignments])
+        rows.append([f"table of {table.metric}, {table.context['networks']} networks", *study.judge(found)])
     return Table("Calibrated predictors", ["predictor", *COLUMNS], rows)
 
 
@@ -196,6 +200,7 @@ def main() -> None:
     parser.add_argument("--other", help="another network, whose calibration is tried on this one")
     parser.add_argument("--other_trainings", type=Path)
     parser.add_argument("--other_metric", default="accuracy")
+    parser.add_argument("--table", type=Path, help="table of a search to judge, tables/METRIC.json in its run folder")
     parser.add_argument("--out", type=Path, help="folder for the tables as Markdown and CSV")
     options = parser.parse_args()
     study = Study(options.network, options.trainings, options.metric)
@@ -203,7 +208,8 @@ def main() -> None:
     tables = [variances(study), extremes(study), networks(study)]
     if len(study.trainings.names) >= FEWEST:
         scores = options.scores or HERE / f"scores_{options.network}.jsonl"
-        judged = [trivial(study), fitted(study, other)]
+        table = MetricTable.load(options.table) if options.table else None
+        judged = [trivial(study), fitted(study, other, table)]
         by_proxy, by_starts = proxies(study, scores)
         tables += [*judged, by_proxy, by_starts, summary(study, [*judged, by_proxy])]
     text = "\n".join(table.markdown() for table in tables)
