@@ -111,8 +111,11 @@ def test_training_waits_while_the_file_is_there(benchmark, tmp_path):
 @NEEDS_TENSORFLOW
 def test_configurations_begin_with_the_same_weights(benchmark):
     known = benchmark.configurations()
-    assert len(known) == 24
+    assert len(known) == 25
     relu = benchmark.relu_network("mobilenet")
+    images = np.random.default_rng(0).random((2, 28, 28, 1), np.float32)
+    own, swish = (known[name].build(relu, 0)(images) for name in ("acon_c_as_swish", "silu"))
+    np.testing.assert_allclose(own, swish, rtol=1e-4, atol=1e-5)
     kernels = {weight.path: np.array(weight) for weight in relu.weights}
     for name in ("pea_stochastic_mish_115", "acon_b"):
         model = known[name].build(relu, 0)

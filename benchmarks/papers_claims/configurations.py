@@ -43,10 +43,11 @@ class Configuration:
 
 
 def configurations() -> dict[str, Configuration]:
-    """Returns name -> configuration: all 24."""
+    """Returns name -> configuration: all 24 of the papers, and ACON-C with other start values."""
     every = [_uniform(name) for name in ("relu", *PROGRESSIVE, "elu", "softplus")]
     every += [_pea(kind, name, end) for kind in KINDS for name in PROGRESSIVE for end in ENDS]
     every += [_acon(name, variant) for name, variant in (("acon_a", ACONA), ("acon_b", ACONB), ("acon_c", ACONC))]
+    every.append(_acon("acon_c_as_swish", ACONC, p1_initializer="ones", p2_initializer="zeros"))
     every += [_meta_acon(granularity) for granularity in GRANULARITIES]
     return {configuration.name: configuration for configuration in every}
 
@@ -65,8 +66,8 @@ def _pea(kind: str, activation: str, end: int) -> Configuration:
     return Configuration(pea_name(kind, activation, end), build, strip_pea, end)
 
 
-def _acon(name: str, variant: type[keras.Layer]) -> Configuration:
-    return Configuration(name, lambda model, seed: to_acon(model, variant), fold_acon)
+def _acon(name: str, variant: type[keras.Layer], **arguments: str) -> Configuration:
+    return Configuration(name, lambda model, seed: to_acon(model, variant, **arguments), fold_acon)
 
 
 def _meta_acon(granularity: str) -> Configuration:

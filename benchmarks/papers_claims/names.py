@@ -21,6 +21,7 @@ LABELS = {
     "acon_a": "ACON-A (Swish)",
     "acon_b": "ACON-B",
     "acon_c": "ACON-C",
+    "acon_c_as_swish": "ACON-C, started as Swish",
     "meta_acon_channel": "meta-ACON",
     "meta_acon_layer": "meta-ACON by layer",
     "meta_acon_pixel": "meta-ACON by pixel",

@@ -100,13 +100,14 @@ def upper_limits_table(every: Sequence[Results]) -> str:
 
 
 def acon_table(every: Sequence[Results]) -> str:
-    """Returns table 2 of the ACON paper: the family, on several networks."""
+    """Returns table 2 of the ACON paper: the family, on several networks, and ACON-C with other start values."""
     columns = [(f"{results.network}, here", results) for results in every]
     header = ["activation", *(title for title, _ in columns), *(f"{network}, paper" for network in ACON)]
     rows = []
-    for name in ("relu", "acon_a", "acon_b", "acon_c"):
+    for name in ("relu", "acon_a", "acon_b", "acon_c", "acon_c_as_swish"):
         here = [error_and_gain(results, name) for _, results in columns]
-        rows.append([LABELS[name], *here, *(f"{figures[name]:.1f}" for figures in ACON.values())])
+        published = (f"{figures[name]:.1f}" if name in figures else "" for figures in ACON.values())
+        rows.append([LABELS[name], *here, *published])
     return table("ACON, table 2: top-1 error in %", header, rows)
 
 
