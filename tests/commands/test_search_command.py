@@ -146,8 +146,8 @@ def test_a_broken_bound_is_said(run_folder, tiny, fast, capsys):
     slow = Proposal("ilp-1", relu, {"latency": Estimate(8.0)}, {"latency": Estimate(11.0, 0.1), "nwot": Estimate(5.0)})
     tables = RunFolder(run_folder, json.loads((run_folder / "run.json").read_text())["identity"]).load_tables()
 
-    def summary(*bounds, best=slow):
-        settings = SearchSettings(constraints=tuple(map(Constraint.parse, bounds)))
+    def summary(*bounds, best=slow, **settings):
+        settings = SearchSettings(constraints=tuple(map(Constraint.parse, bounds)), **settings)
         return summarize(SearchResult(reference, [best], [], tables, settings, {}))
 
     text = summary("latency<=90%")
@@ -156,6 +156,9 @@ def test_a_broken_bound_is_said(run_folder, tiny, fast, capsys):
     assert "No proposal keeps" not in summary("latency<=120%") and "itself" not in summary("latency<=120%")
     itself = summary("latency<=120%", best=dataclasses.replace(slow, assignment=silu))
     assert "ilp-1 is the reference itself: nothing that is better keeps latency <= 120%" in itself
+    assert "nwot need not follow accuracy" in itself
+    fine_tuned = summary("latency<=120%", train_data="my_task:load")
+    assert "after 1000 steps of fine-tuning" in fine_tuned and "need not follow" not in fine_tuned
 
 
 # What is refused. Each row: flags (a model unless they name one), and what the line says.
