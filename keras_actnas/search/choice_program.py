@@ -137,6 +137,12 @@ class ChoiceProgram:
             return second
         return Answer("feasible", min(first, second, key=self.cost).columns)
 
+    def keeps(self, columns: Sequence[int]) -> bool:
+        """Returns whether a choice keeps all bounds that are not elastic, and is not excluded."""
+        kept = all(bound.elastic or self._excess(bound, columns) <= _TOLERANCE for bound in self._bounds)
+        away = (int(self._sizes[np.not_equal(known, columns)].sum()) - distance for known, distance in self._excluded)
+        return kept and min(away, default=0) >= 0
+
     def cost(self, answer: Answer) -> float:
         """Returns the scaled objective of an answer; infinity for one without columns."""
         if not answer.columns:

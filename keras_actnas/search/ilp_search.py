@@ -105,7 +105,10 @@ class ILPSearch:
             )
             for constraint in constraints
         ]
-        return RiskProgram(functools.partial(self._plain_program, certain, elastic), self.choices.grid.usable, risks)
+        grid, weights = self.choices.grid, None if elastic else self.weights
+        reference = next(iter(self.choices.tables.values())).reference
+        make = functools.partial(self._plain_program, certain, elastic)
+        return RiskProgram(make, grid.usable, risks, weights, grid.columns(reference))
 
     def _plain_program(self, constraints: Sequence[Constraint], elastic: bool) -> ChoiceProgram:
         grid = self.choices.grid

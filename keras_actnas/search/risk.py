@@ -42,6 +42,12 @@ class RiskBound:
         """Returns the sum of a choice, with the standard errors that are added."""
         return self._mean(columns) + self.quantile * self.error(columns)
 
+    def after_swaps(self, columns: tuple[int, ...]) -> np.ndarray:
+        """Returns the values of the choices that have another cell in one row, shape (rows, activations)."""
+        own = self.weights[np.arange(len(columns)), columns][:, np.newaxis]
+        mean = self._mean(columns) - own + self.weights
+        return np.asarray(mean + self.quantile * np.sqrt(np.maximum(self.variance.after_swaps(columns), 0.0)))
+
     def error(self, columns: tuple[int, ...]) -> float:
         """Returns the standard error of a choice, in the metric's unit."""
         return math.sqrt(max(self.variance.at(columns), 0.0))
@@ -75,11 +81,23 @@ class RiskProgram:
       make: Makes the program without the risk bounds.
       usable: Which cells can be chosen, shape (rows, activations).
       risks: The risk bounds.
+      weights: The objective, shape (rows, activations); None for the sum of the violations of elastic bounds.
+      start: A choice that may keep all bounds: where to look for one when nothing is proven in time.
     """
 
-    def __init__(self, make: Callable[[], ChoiceProgram], usable: np.ndarray, risks: Sequence[RiskBound]) -> None:
+    def __init__(
+        self,
+        make: Callable[[], ChoiceProgram],
+        usable: np.ndarray,
+        risks: Sequence[RiskBound],
+        weights: np.ndarray | None = None,
+        start: tuple[int, ...] | None = None,
+    ) -> None:
         self._make = make
+        self._usable = usable
         self._risks = risks
+        self._weights = weights
+        self._start = start
         self._tangents = [[risk.variance.tangent(None)] for risk in risks]
         self._excluded: list[tuple[tuple[int, ...], int]] = []
         self._refined: set[tuple[int, tuple[int, ...]]] = set()
@@ -91,6 +109,7 @@ class RiskProgram:
         """Excludes every choice that differs from `columns` in fewer than `distance` sites."""
         self._excluded.append((columns, distance))
         self._version += 1
+        self._plain.exclude(columns, distance)
         for part in self._parts:
             part.program.exclude(columns, distance)
 
@@ -98,7 +117,7 @@ class RiskProgram:
         """Returns the best choice, and what is proven about it.
 
         It is "feasible" when the proof would take longer than `seconds` or more than `_EFFORT` refinements; then it
-        keeps all risk bounds, but a better one may exist.
+        keeps all risk bounds, and no other cell in one row is better, but a better one may exist.
         """
         deadline = math.inf if seconds is None else time.monotonic() + seconds
         known = last = Answer("unknown")
@@ -237,9 +256,32 @@ class RiskProgram:
         return violations if elastic else self._plain.cost(answer)
 
     def _unproven(self, last: Answer, known: Answer) -> Answer:
-        """Returns the better of two answers, without a proof."""
-        best = min(known, last, key=self._true_cost)
-        return Answer("feasible", best.columns) if math.isfinite(self._true_cost(best)) else Answer("unknown")
+        """Returns the better of two answers, or of what is found by single swaps from there or the start; no proof."""
+        found = [known, last, *([Answer("feasible", self._start)] if self._start else [])]
+        found = [one for one in found if math.isfinite(self._true_cost(one)) and self._plain.keeps(one.columns)]
+        if self._weights is not None:
+            found = [Answer("feasible", self._descended(one.columns, self._weights)) for one in found]
+        best = min(found, key=self._true_cost, default=Answer("unknown"))
+        return Answer("feasible", best.columns) if best.columns else best
+
+    def _descended(self, columns: tuple[int, ...], weights: np.ndarray) -> tuple[int, ...]:
+        """Returns what single swaps make of a choice that keeps all bounds; those first that gain most for the risk."""
+        rows, least = np.arange(len(columns)), _TOLERANCE * (float(np.abs(weights).max()) or 1.0)
+        while True:
+            gain = weights[rows, columns][:, np.newaxis] - weights
+            better, used = self._usable & (gain > least), np.full(gain.shape, _TOLERANCE)
+            for risk in self._risks:
+                after = risk.after_swaps(columns)
+                better &= after <= risk.limit
+                used += np.maximum(after - risk.value(columns), 0.0) / (float(np.abs(risk.weights).max()) or 1.0)
+            cells = np.argwhere(better)
+            for row, column in cells[np.argsort(-(gain / used)[better], kind="stable")].tolist():
+                swapped = (*columns[:row], column, *columns[row + 1 :])
+                if self._plain.keeps(swapped):
+                    columns = swapped
+                    break
+            else:
+                return columns
 
 
 def _left(deadline: float) -> float | None:

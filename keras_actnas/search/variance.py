@@ -58,6 +58,22 @@ class Variance:
         moved = self.residual if self.moved[rows, columns].any() else 0.0
         return float(self.linear[rows, columns].sum()) + self._quadratic_at(columns) + moved
 
+    def after_swaps(self, columns: tuple[int, ...]) -> np.ndarray:
+        """Returns the variances of the choices that have another cell in one row, shape (rows, activations)."""
+        rows = np.arange(len(columns))
+        chosen = self.moved[rows, columns]
+        moved = self.moved | (chosen.sum() > chosen)[:, np.newaxis]
+        linear = self.linear[rows, columns]
+        variances = self.linear + (linear.sum() - linear)[:, np.newaxis] + self.residual * moved
+        if self._quadratic is None:
+            return variances
+        # (x + d)' R (x + d) = x' R x + 2 d' R x + d' R d, where d takes one cell in and another out.
+        flat, own = self._flat(columns), np.diag(self._quadratic).reshape(self._shape)
+        slope = self._quadratic[:, flat].sum(axis=1).reshape(self._shape)
+        both = np.array([self._quadratic[cell].reshape(self._shape)[row] for row, cell in enumerate(flat)])
+        change = 2 * (slope - slope[rows, columns][:, np.newaxis])
+        return variances + self._quadratic_at(columns) + change + own + own[rows, columns][:, np.newaxis] - 2 * both
+
     def tangent(self, columns: tuple[int, ...] | None) -> tuple[np.ndarray, float]:
         """Returns cell weights and a constant whose sum is at or below x' R x for all choices x.
 

@@ -10,7 +10,9 @@ import pytest
 
 from keras_actnas.core import Assignment, Constraint, Estimate, InputError, MetricTable
 from keras_actnas.search import grid, objective, risk, rules
+from keras_actnas.search.choice_program import ChoiceProgram
 from keras_actnas.search.choices import Choices
+from keras_actnas.search.confidence import Confidence
 from keras_actnas.search.grid import Grid
 from keras_actnas.search.ilp import InfeasibleError, solve_ilp
 from keras_actnas.search.objective import Objective
@@ -205,6 +207,9 @@ def test_the_variance_is_that_of_the_table_and_tangents_are_below_it(kind, resid
         expected = tables["latency"].predict(choices.grid.assignment(columns)).standard_error ** 2
         assert variance.at(columns) == pytest.approx(expected, abs=1e-9)
         assert variance.at(columns) <= variance.largest(choices.grid.usable) + 1e-9
+        swaps = variance.after_swaps(columns)
+        for row, column in np.argwhere(choices.grid.usable).tolist():
+            assert swaps[row, column] == pytest.approx(variance.at((*columns[:row], column, *columns[row + 1 :])))
         weights, constant = variance.tangent(columns)
         for other in draws:
             rows = np.arange(len(other))
@@ -214,10 +219,51 @@ def test_the_variance_is_that_of_the_table_and_tangents_are_below_it(kind, resid
             assert other != columns or below == pytest.approx(variance.at(other))
 
 
-def test_no_time_for_a_proof():
-    tables = random_tables(0)
+@pytest.mark.parametrize("residual", [0.0, 0.8])
+@pytest.mark.parametrize("kind", ["independent", "covariance", "factors"])
+@pytest.mark.parametrize("seed", range(3))
+def test_without_time_for_a_proof_no_single_swap_is_better(seed, kind, residual):
+    tables = random_tables(seed, 5, kind, residual)
+    bounds = [parse("nwot>=reference-3"), parse("memory<=reference+1.5")]
+    rules = Rules(groups=[("site0", "site4")], max_activations=2)
+    result = solve_ilp(tables, "latency", bounds, rules=rules, confidence=0.9, time_limit=1e-6, top_k=2)
+    assert result.timed_out
+    (found,) = result.proposals
+    assert found.status == "feasible" and found.assignment.swaps(tables["latency"].reference)
+    sure, others = Confidence(0.9), dict(every_assignment(tables, rules))
+    assert found.assignment in others
+    for one, predicted in others.items():
+        kept = all(
+            bound.holds(sure.bounding(bound, predicted[bound.metric]), tables[bound.metric].reference_value.value)
+            for bound in bounds
+        )
+        swapped = found.assignment.swaps(one)
+        if not swapped:
+            assert kept
+        elif kept and len(swapped.keys() - {"site4"}) == 1:
+            assert predicted["latency"].value >= found.predicted["latency"].value - 1e-6
+
+
+@pytest.mark.parametrize("distance", [1, 3])
+def test_what_is_excluded_is_not_found_without_a_proof_either(distance):
+    choices = Choices(random_tables(1), ["latency", "nwot"])
+    usable, cost, start = choices.grid.usable, choices.costs("latency"), (choices.activations.index("silu"),) * 5
+    bound = risk.RiskBound(-choices.costs("nwot"), 3.0, 1.28, Variance(choices, "nwot"))
+    program = risk.RiskProgram(lambda: ChoiceProgram(usable, cost, "highs"), usable, [bound], cost, start)
+    answers = []
+    while len(answers) < 12 and (answer := program.solve(1e-9).columns):
+        answers.append(answer)
+        program.exclude(answer, distance)
+    pairs = itertools.combinations(answers, 2)
+    assert len(answers) > 1 and all(np.not_equal(*pair).sum() >= distance for pair in pairs)
+    program.exclude(start, 1)
+    assert program.solve(1e-9).outcome == "unknown"
+
+
+def test_no_time_for_an_answer():
+    """The reference breaks the bound, so that there is nothing to start from."""
     with pytest.raises(InputError, match="time_limit"):
-        solve_ilp(tables, "latency", [parse("nwot>=reference-3")], confidence=0.9, time_limit=1e-6)
+        solve_ilp(random_tables(0), "latency", [parse("nwot<=reference-1")], confidence=0.9, time_limit=1e-6)
 
 
 def test_groups_count_their_sites_in_distances():
