@@ -80,9 +80,8 @@ def solve_ilp(
         the predicted values alone. Errors are taken as normal, with the tables' covariance and residual: a bound holds
         with probability 0.95 when the prediction keeps 1.645 standard errors away from it. Every proposal keeps this
         condition as `MetricTable.predict` states it, without approximation, and "optimal" is proven of it. Where errors
-        are large and depend on each other the proof may take too long; the proposal is then "feasible", and the last: no
-        other activation at one site is better.
-        The error of the reference's own value does not count.
+        are large and depend on each other the proof may take too long; the proposal is then "feasible", and the last:
+        no other activation at one site is better. The error of the reference's own value does not count.
       top_k: How many proposals to find; fewer come back when no more exist.
       min_distance: In how many sites, at least, every proposal differs from all that are better.
       solver: "highs" or "cbc".
