@@ -65,6 +65,9 @@ class ChoiceProgram:
       solver: "highs" (in this process) or "cbc" (a program that PuLP brings along).
       sizes: How many sites each row is, shape (rows,); one each when None. Distances count sites.
 
+    Attributes:
+      weights: The objective, scaled so that the largest is 1; None for the sum of the violations.
+
     Raises:
       InputError: The solver is unknown or not available on this machine.
     """
@@ -77,7 +80,7 @@ class ChoiceProgram:
         self._solver = solver
         self._usable = usable
         self._sizes = np.ones(len(usable), int) if sizes is None else sizes
-        self._weights = None if weights is None else weights / _scale(weights)
+        self.weights = None if weights is None else weights / _scale(weights)
         self._bounds: list[_Bound] = []
         self._marks: list[np.ndarray] = []
         self._excluded: list[tuple[Sequence[int], int]] = []
@@ -115,9 +118,9 @@ class ChoiceProgram:
     def solve(self, seconds: float | None = None) -> Answer:
         """Returns the best choice that was found within `seconds`, and what is proven about it."""
         deadline = math.inf if seconds is None else time.monotonic() + seconds
-        if self._weights is None:
+        if self.weights is None:
             return self._solve(self._usable, deadline)
-        self._relaxation = self._relaxation or self._relax(self._weights, deadline)
+        self._relaxation = self._relaxation or self._relax(self.weights, deadline)
         if self._relaxation is None:
             return Answer("infeasible")
         lower, reduced = self._relaxation
@@ -147,9 +150,9 @@ class ChoiceProgram:
         """Returns the scaled objective of an answer; infinity for one without columns."""
         if not answer.columns:
             return math.inf
-        if self._weights is None:
+        if self.weights is None:
             return sum(max(0.0, self._excess(bound, answer.columns)) for bound in self._bounds if bound.elastic)
-        return _chosen_sum(self._weights, answer.columns)
+        return _chosen_sum(self.weights, answer.columns)
 
     def _excess(self, bound: _Bound, columns: Sequence[int]) -> float:
         marked = sum(weight for mark, weight in bound.marks.items() if _chosen_sum(self._marks[mark], columns))
@@ -174,7 +177,7 @@ class ChoiceProgram:
     def _solve(self, cells: np.ndarray, deadline: float) -> Answer:
         if time.monotonic() >= deadline:
             return Answer("unknown")
-        problem = _Problem(self._pulp, cells, self._weights, self._bounds, self._marks)
+        problem = _Problem(self._pulp, cells, self.weights, self._bounds, self._marks)
         for known, distance in self._excluded:
             problem.exclude(known, distance, self._sizes)
         return problem.solve(_make_solver(self._solver, self._pulp, _left(deadline)))

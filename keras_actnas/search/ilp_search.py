@@ -105,10 +105,9 @@ class ILPSearch:
             )
             for constraint in constraints
         ]
-        grid, weights = self.choices.grid, None if elastic else self.weights
-        reference = next(iter(self.choices.tables.values())).reference
+        grid, reference = self.choices.grid, next(iter(self.choices.tables.values())).reference
         make = functools.partial(self._plain_program, certain, elastic)
-        return RiskProgram(make, grid.usable, risks, weights, grid.columns(reference))
+        return RiskProgram(make, grid.usable, risks, grid.columns(reference))
 
     def _plain_program(self, constraints: Sequence[Constraint], elastic: bool) -> ChoiceProgram:
         grid = self.choices.grid

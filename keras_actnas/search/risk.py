@@ -81,7 +81,6 @@ class RiskProgram:
       make: Makes the program without the risk bounds.
       usable: Which cells can be chosen, shape (rows, activations).
       risks: The risk bounds.
-      weights: The objective, shape (rows, activations); None for the sum of the violations of elastic bounds.
       start: A choice that may keep all bounds: where to look for one when nothing is proven in time.
     """
 
@@ -90,13 +89,11 @@ class RiskProgram:
         make: Callable[[], ChoiceProgram],
         usable: np.ndarray,
         risks: Sequence[RiskBound],
-        weights: np.ndarray | None = None,
         start: tuple[int, ...] | None = None,
     ) -> None:
         self._make = make
         self._usable = usable
         self._risks = risks
-        self._weights = weights
         self._start = start
         self._tangents = [[risk.variance.tangent(None)] for risk in risks]
         self._excluded: list[tuple[tuple[int, ...], int]] = []
@@ -259,17 +256,17 @@ class RiskProgram:
         """Returns the better of two answers, or of what is found by single swaps from there or the start; no proof."""
         found = [known, last, *([Answer("feasible", self._start)] if self._start else [])]
         found = [one for one in found if math.isfinite(self._true_cost(one)) and self._plain.keeps(one.columns)]
-        if self._weights is not None:
-            found = [Answer("feasible", self._descended(one.columns, self._weights)) for one in found]
+        if self._plain.weights is not None:
+            found = [Answer("feasible", self._descended(one.columns, self._plain.weights)) for one in found]
         best = min(found, key=self._true_cost, default=Answer("unknown"))
         return Answer("feasible", best.columns) if best.columns else best
 
     def _descended(self, columns: tuple[int, ...], weights: np.ndarray) -> tuple[int, ...]:
         """Returns what single swaps make of a choice that keeps all bounds; those first that gain most for the risk."""
-        rows, least = np.arange(len(columns)), _TOLERANCE * (float(np.abs(weights).max()) or 1.0)
+        rows = np.arange(len(columns))
         while True:
             gain = weights[rows, columns][:, np.newaxis] - weights
-            better, used = self._usable & (gain > least), np.full(gain.shape, _TOLERANCE)
+            better, used = self._usable & (gain > _TOLERANCE), np.full(gain.shape, _TOLERANCE)
             for risk in self._risks:
                 after = risk.after_swaps(columns)
                 better &= after <= risk.limit

@@ -249,7 +249,7 @@ def test_what_is_excluded_is_not_found_without_a_proof_either(distance):
     choices = Choices(random_tables(1), ["latency", "nwot"])
     usable, cost, start = choices.grid.usable, choices.costs("latency"), (choices.activations.index("silu"),) * 5
     bound = risk.RiskBound(-choices.costs("nwot"), 3.0, 1.28, Variance(choices, "nwot"))
-    program = risk.RiskProgram(lambda: ChoiceProgram(usable, cost, "highs"), usable, [bound], cost, start)
+    program = risk.RiskProgram(lambda: ChoiceProgram(usable, cost, "highs"), usable, [bound], start)
     answers = []
     while len(answers) < 12 and (answer := program.solve(1e-9).columns):
         answers.append(answer)
